@@ -1,0 +1,1 @@
+"""The one face over libsodium: identities, sealing, passphrase exports."""
