@@ -1,0 +1,328 @@
+"""Frames to bytes and back, for each direction of a link.
+
+A frame is its length (wire.varint) and a CBOR array ``[type, ...]``. Keys of 32 bytes travel in full
+once and as references to the direction's table after that, so both classes hold state: every frame
+that was encoded must be sent, in order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from qpq.wire.cbor import Limits, byte_string, decode, encode, read_head, uint
+from qpq.wire.envelope import ADDRESS_SIZE, Mode, envelope_from_items
+from qpq.wire.errors import (
+    FieldError,
+    FrameTooLongError,
+    ShapeError,
+    UnknownCriticalFrameError,
+    UnknownVersionError,
+    WireError,
+)
+from qpq.wire.frames import (
+    FIRST_NON_CRITICAL,
+    MAX_FRAME,
+    Announce,
+    Bye,
+    CloseCode,
+    Custody,
+    CustodyCode,
+    Frame,
+    FrameType,
+    Hello,
+    Receipt,
+    Role,
+    Skipped,
+    Transfer,
+)
+from qpq.wire.keytable import KEY_SIZE, KeyTable
+from qpq.wire.varint import decode_varint, encode_varint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qpq.crypto.identity import Identity
+
+TRANSFER_OVERHEAD: Final = 184
+"""Bytes that TRANSFER adds to a payload at most, without the length prefix."""
+
+_ARRAY = 4
+_UINT = 0
+_ARRAY_1, _ARRAY_23 = 0x81, 0x97  # initial bytes of short arrays
+_UINT_23 = 23
+_MAX_ITEMS = 64  # of any known frame: RECEIPT with 16 proofs has 33, HELLO with 16 extensions 45
+_HELLO_SHAPE = [int, int, int, int, int, int, bool, int, int, int, int, int, dict]
+_TRANSFER_LENGTH = 13
+_ANNOUNCE_SHAPE = [int, int, bytes, bytes, int, int, int, bytes, bytes]
+_BYE_SHAPE = [int, int, int, str]
+_ROLES = {role.value: role for role in Role}
+
+
+def close_code(error: WireError) -> CloseCode:
+    """Return the code to close a link with after ``error``."""
+    if isinstance(error, UnknownCriticalFrameError):
+        return CloseCode.UNKNOWN_CRITICAL
+    return CloseCode.VERSION if isinstance(error, UnknownVersionError) else CloseCode.MALFORMED
+
+
+class FrameEncoder:
+    """The sending end of one direction.
+
+    ``max_frame`` is what the peer's HELLO stated (bytes); set it when that has come.
+    """
+
+    __slots__ = ("_table", "max_frame")
+
+    def __init__(self, local_id: Identity, remote_id: Identity) -> None:
+        self._table = KeyTable(local_id, remote_id)
+        self.max_frame = MAX_FRAME
+
+    def encode(self, frame: Frame) -> bytes:
+        """Return the bytes of ``frame`` with its length in front.
+
+        Raises FrameTooLongError for a TRANSFER that the peer would refuse; the table is unchanged then.
+        """
+        if type(frame) is Transfer:
+            body = self._transfer(frame)
+        elif type(frame) is Announce:
+            body = self._announce(frame)
+        else:
+            body = _encode_stateless(frame)
+        return encode_varint(len(body)) + body
+
+    def _transfer(self, frame: Transfer) -> bytes:
+        envelope = frame.envelope
+        payload = envelope.payload
+        if len(payload) + TRANSFER_OVERHEAD > self.max_frame:
+            raise FrameTooLongError(f"a payload of {len(payload)} bytes, frames end at {self.max_frame}")
+        recipient = envelope.recipient
+        return b"".join(
+            (
+                b"\x8d\x01",
+                uint(frame.hops),
+                uint(frame.copies),
+                uint(frame.age),
+                uint(envelope.element0),
+                self._key(envelope.sender),
+                self._key(recipient) if len(recipient) == ADDRESS_SIZE else byte_string(recipient),
+                uint(envelope.ttl),
+                uint(envelope.max_hops),
+                uint(envelope.timestamp),
+                b"\x50",
+                envelope.commitment,
+                byte_string(payload),
+                b"\x58\x40",
+                envelope.signature,
+            )
+        )
+
+    def _announce(self, frame: Announce) -> bytes:
+        return b"".join(
+            (
+                b"\x89\x04",
+                uint(frame.hops),
+                self._key(frame.address),
+                self._key(frame.node),
+                uint(frame.boot),
+                uint(frame.counter),
+                uint(frame.capabilities),
+                byte_string(frame.kem_hash),
+                byte_string(frame.signature),
+            )
+        )
+
+    def _key(self, key: bytes) -> bytes:
+        slot = self._table.slot(key)
+        if slot is not None:
+            return uint(slot)
+        self._table.insert(key)
+        return b"\x58\x20" + key
+
+
+class FrameDecoder:
+    """The receiving end of one direction; ``max_frame`` is what this end's HELLO states (bytes).
+
+    It holds at most one unfinished frame: a length above ``max_frame`` is refused before its
+    bytes are waited for. After a WireError it is dead and raises the same error for ever.
+    """
+
+    __slots__ = ("_buffer", "_fault", "_limits", "_max_frame", "_table", "_wanted")
+
+    def __init__(self, local_id: Identity, remote_id: Identity, max_frame: int = MAX_FRAME) -> None:
+        self._table = KeyTable(remote_id, local_id)
+        self._max_frame = max_frame
+        self._limits = Limits(depth=2, items=_MAX_ITEMS, length=max_frame)
+        self._buffer = bytearray()
+        self._wanted = 0
+        self._fault: WireError | None = None
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return the frames that ``data`` completes, in order.
+
+        Raises WireError; frames in front of the fault in the same ``data`` are lost with the link.
+        """
+        if self._fault is not None:
+            raise self._fault
+        buffer = self._buffer
+        if buffer:
+            buffer += data
+            if len(buffer) < self._wanted:
+                return []
+            data = bytes(buffer)
+            buffer.clear()
+        try:
+            return self._frames(data)
+        except WireError as fault:
+            self._fault = fault
+            raise
+
+    def _frames(self, data: bytes) -> list[Frame]:
+        frames: list[Frame] = []
+        position, end = 0, len(data)
+        while position < end:
+            prefix = decode_varint(data, position)
+            if prefix is None:
+                self._wanted = 0
+                break
+            length, start = prefix
+            if length > self._max_frame:
+                raise FrameTooLongError(f"a frame of {length} bytes, at most {self._max_frame} are allowed")
+            if start + length > end:
+                self._wanted = start + length - position
+                break
+            position = start + length
+            frames.append(self._frame(data[start:position]))
+        self._buffer += data[position:]
+        return frames
+
+    def _frame(self, body: bytes) -> Frame:
+        kind = _frame_type(body)
+        read = _READERS.get(kind)
+        if read is None:
+            if kind >= FIRST_NON_CRITICAL:
+                return Skipped(kind)
+            raise UnknownCriticalFrameError(f"frames of type {kind} are not known")
+        return read(self._table, cast("list[Any]", decode(body, self._limits)))
+
+
+def _encode_stateless(frame: Frame) -> bytes:
+    if type(frame) is Hello:
+        return encode(
+            [
+                FrameType.HELLO,
+                frame.version_min,
+                frame.version_max,
+                frame.features,
+                frame.boot,
+                frame.time,
+                frame.time_trusted,
+                frame.load,
+                frame.links,
+                frame.role,
+                frame.max_frame,
+                frame.store_free,
+                frame.extensions,
+            ]
+        )
+    if type(frame) is Receipt:
+        return encode([FrameType.RECEIPT, *(part for proof in frame.proofs for part in proof)])
+    if type(frame) is Custody:
+        return encode([FrameType.CUSTODY, *(part for answer in frame.answers for part in answer)])
+    if type(frame) is Bye:
+        return encode([FrameType.BYE, frame.code, frame.retry_after, frame.reason])
+    raise ShapeError(f"{type(frame).__name__} is no frame that can be sent")
+
+
+def _frame_type(body: bytes) -> int:
+    """Look at the first two items only: what follows in a frame that is skipped is nobody's business."""
+    if len(body) > 1 and _ARRAY_1 <= body[0] <= _ARRAY_23 and body[1] <= _UINT_23:
+        return body[1]
+    major, count, position = read_head(body, 0)
+    if major != _ARRAY or count == 0:
+        raise ShapeError("a frame is an array that starts with its type")
+    major, kind, _ = read_head(body, position)
+    if major != _UINT:
+        raise ShapeError("a frame's type is an unsigned integer")
+    return kind
+
+
+def _key(table: KeyTable, item: object) -> bytes:
+    if type(item) is int:
+        return table.key(item)
+    if type(item) is bytes and len(item) == KEY_SIZE:
+        table.insert(item)
+        return item
+    raise ShapeError("a key is 32 bytes or the number of a slot")
+
+
+def _read_transfer(table: KeyTable, items: list[Any]) -> Transfer:
+    if len(items) != _TRANSFER_LENGTH:
+        raise ShapeError(f"TRANSFER has {_TRANSFER_LENGTH} elements, not {len(items)}")
+    _, hops, copies, age, element0, sender, recipient = items[:7]
+    if type(hops) is not int or type(copies) is not int or type(age) is not int or type(element0) is not int:
+        raise ShapeError("TRANSFER starts with five unsigned integers")
+    items[5] = _key(table, sender)
+    if element0 & 3 != Mode.CHANNEL:
+        items[6] = _key(table, recipient)
+    return Transfer(hops, copies, age, envelope_from_items(items[4:]))
+
+
+def _read_receipt(_table: KeyTable, items: list[Any]) -> Receipt:
+    return Receipt(_pairs(items, bytes))
+
+
+def _read_custody(_table: KeyTable, items: list[Any]) -> Custody:
+    try:
+        return Custody(tuple((envelope_id, CustodyCode(code)) for envelope_id, code in _pairs(items, int)))
+    except ValueError:
+        raise FieldError("CUSTODY has a code that does not exist") from None
+
+
+def _pairs(items: list[Any], second: type) -> tuple[tuple[bytes, Any], ...]:
+    firsts, seconds = items[1::2], items[2::2]
+    if len(firsts) != len(seconds):
+        raise ShapeError("the elements after the type come in pairs")
+    if any(type(item) is not bytes for item in firsts) or any(type(item) is not second for item in seconds):
+        raise ShapeError("an element has the wrong type")
+    return tuple(zip(firsts, seconds, strict=True))
+
+
+def _read_hello(_table: KeyTable, items: list[Any]) -> Hello:
+    _expect("HELLO", items, _HELLO_SHAPE)
+    extensions = items[12]
+    if any(type(value) is not bytes for value in extensions.values()):
+        raise ShapeError("the value of a HELLO extension is a byte string")
+    role = _ROLES.get(items[9])
+    if role is None:
+        raise FieldError(f"role {items[9]} does not exist")
+    items[9] = role
+    return Hello(*items[1:])
+
+
+def _read_announce(table: KeyTable, items: list[Any]) -> Announce:
+    if len(items) != len(_ANNOUNCE_SHAPE):
+        raise ShapeError(f"ANNOUNCE has {len(_ANNOUNCE_SHAPE)} elements, not {len(items)}")
+    items[2] = _key(table, items[2])
+    items[3] = _key(table, items[3])
+    _expect("ANNOUNCE", items, _ANNOUNCE_SHAPE)
+    return Announce(*items[1:])
+
+
+def _read_bye(_table: KeyTable, items: list[Any]) -> Bye:
+    _expect("BYE", items, _BYE_SHAPE)
+    return Bye(*items[1:])
+
+
+def _expect(name: str, items: list[Any], shape: list[type]) -> None:
+    if [type(item) for item in items] != shape:
+        raise ShapeError(f"{name} is [{', '.join(kind.__name__ for kind in shape)}]")
+
+
+_READERS: Final[dict[int, Callable[[KeyTable, list[Any]], Frame]]] = {
+    FrameType.HELLO: _read_hello,
+    FrameType.TRANSFER: _read_transfer,
+    FrameType.RECEIPT: _read_receipt,
+    FrameType.CUSTODY: _read_custody,
+    FrameType.ANNOUNCE: _read_announce,
+    FrameType.BYE: _read_bye,
+}

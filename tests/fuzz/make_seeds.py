@@ -1,0 +1,264 @@
+"""Write the seeds the fuzzer starts from: ``python tests/fuzz/make_seeds.py``.
+
+One well-formed input of each kind and some near misses, most of them from schemas/vectors. Seeds
+from findings lie beside them under names that begin with ``found``; this script leaves those alone.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+VECTORS = ROOT / "schemas" / "vectors"
+sys.path.insert(0, str(ROOT / "node"))
+
+from qpq.crypto.export import Cost, seal_export  # noqa: E402
+from qpq.crypto.identity import SecretIdentity, text_id  # noqa: E402
+from qpq.crypto.sealing import seal  # noqa: E402
+from qpq.discovery.dnssd import SERVICE_TYPE, instance_name, text_entries  # noqa: E402
+from qpq.link.certificates import make_certificate  # noqa: E402
+from qpq.store.keyring_data import Contents, KnownPeer, User, encode_contents, encode_user  # noqa: E402
+
+SENDER, RECIPIENT = SecretIdentity(b"s" * 32), SecretIdentity(b"r" * 32)
+ANNA = SecretIdentity(b"a" * 32)
+
+Seeds = dict[str, bytes]
+
+
+def vectors(name: str) -> Any:
+    return json.loads((VECTORS / name).read_text(encoding="utf-8"))
+
+
+def from_vectors(name: str, key: str, *, skip: int = 0) -> Seeds:
+    """Take what a file of vectors accepts and refuses, without the first ``skip`` bytes."""
+    document = vectors(name)
+    cases = {"good": document[key], "bad": document.get("refused", [])}
+    return {
+        f"{kind}-{number:02}": bytes.fromhex(case["hex"])[skip:]
+        for kind, rows in cases.items()
+        for number, case in enumerate(rows)
+    }
+
+
+def wire() -> dict[str, Seeds]:
+    frames = vectors("frames.json")["frames"]
+    bodies = {f"{case['frame'].lower()}-{at:02}": _without_length(case["hex"]) for at, case in enumerate(frames)}
+    steps = vectors("link.json")["steps"]
+    streams = {
+        f"link-{end}": b"\x28" + b"".join([bytes.fromhex(step["hex"]) for step in steps if step["from"] == end])
+        for end in "ab"
+    }
+    talk = [bytes.fromhex(step["hex"]) for step in steps if step["from"] == "a"]
+    return {
+        "peer": {
+            "all": b"".join(talk),
+            "without-a-goodbye": b"".join(talk[:-1]),
+            "no-hello": b"".join(talk[1:]),
+            "hello-twice": talk[0] * 2,
+            "everything-twice": talk[0] + b"".join([frame * 2 for frame in talk[1:4]]),
+        },
+        "cbor": from_vectors("cbor.json", "items"),
+        "length": from_vectors("length.json", "lengths"),
+        "envelope": from_vectors("envelope.json", "envelopes"),
+        "body": from_vectors("body.json", "bodies"),
+        "beacon": from_vectors("beacon.json", "beacons"),
+        "frame": bodies,
+        "codec": streams | {f"one-{name}": b"\x01" + _framed(body) for name, body in bodies.items()},
+        "announce": {name: body[2:] for name, body in bodies.items() if name.startswith("announce")},
+        "receipts": {name: body[2:] for name, body in bodies.items() if name.startswith("receipt")},
+    }
+
+
+def _without_length(text: str) -> bytes:
+    data = bytes.fromhex(text)
+    return data[1 << (data[0] >> 6) :]
+
+
+def _framed(body: bytes) -> bytes:
+    return (struct.pack(">H", len(body) | 0x4000) if len(body) > 63 else bytes([len(body)])) + body
+
+
+def people() -> dict[str, Seeds]:
+    text = text_id(ANNA.identity).encode()
+    sealed = seal(b"hello", sender=SENDER.address, recipient=RECIPIENT.address, entropy=bytes(32))
+    users = (
+        User("me", ANNA),
+        User("bert_2", SENDER, {RECIPIENT.address: "Cara"}, frozenset([RECIPIENT.address]), frozenset([ANNA.address])),
+    )
+    contents = Contents(RECIPIENT, users, (KnownPeer("[fe80::1%eth0]:7000", ANNA.identity),))
+    export = seal_export(b"data", "a passphrase", salt=bytes(16), nonce=bytes(12), cost=Cost(1, 8)).encode()
+    certificate = make_certificate(ANNA)
+    return {
+        "session": {
+            "good": sealed,
+            "other-format": b"\x02" + sealed[1:],
+            "changed": sealed[:-1] + b"\0",
+            "cut": sealed[:40],
+        },
+        "identity": {
+            "good": text,
+            "capital": text.upper(),
+            "short": text[:8],
+            "long": text + b"a",
+            "tail": text[:-1] + b"7",
+        },
+        "export": {
+            "good": export,
+            "newer": b"qpq-identity-2:AAAA",
+            "costly": _costly(export),
+            "lines": export[:40] + b"\n " + export[40:],
+        },
+        "keyring": {"good": encode_contents(contents), "least": encode_contents(Contents(RECIPIENT, users[:1], ()))},
+        "user": {f"good-{at}": encode_user(user) for at, user in enumerate(users)},
+        "certificate": {"good": certificate, "cut": certificate[:-1], "indefinite": b"\x30\x80" + certificate[2:]},
+        "netaddress": {
+            str(at): address.encode()
+            for at, address in enumerate(
+                [
+                    "10.0.0.1",
+                    "10.0.0.1:7000",
+                    "fe80::1%lo",
+                    "[fe80::1%1]:7000",
+                    "[2001:db8::1]",
+                    "router.local:80",
+                    "::",
+                    "[::1",
+                    "x:0",
+                ]
+            )
+        },
+    }
+
+
+def _costly(export: bytes) -> bytes:
+    return export.replace(b":AAAAAQAAAAg", b":AAAAEP////8")
+
+
+def discovery() -> dict[str, Seeds]:
+    request = {
+        f"link-{mark}": struct.pack(f"{mark}IHHII", 44, 16, 0, 1, 0)
+        + struct.pack(f"{mark}BxHiII", 0, 1, 2, 0x11043, 0)
+        + struct.pack(f"{mark}HH", 9, 3)
+        + b"eth0\0\0\0\0"
+        for mark in "<>"
+    }
+    address = {
+        f"address-{mark}": struct.pack(f"{mark}IHHII", 44, 20, 2, 1, 0)
+        + struct.pack(f"{mark}BBBBI", 10, 64, 0x80, 253, 2)
+        + struct.pack(f"{mark}HH", 20, 1)
+        + bytes.fromhex("fe80000000000000000000000000aaaa")
+        for mark in "<>"
+    }
+    done = {"done": struct.pack("=IHHIIi", 20, 3, 2, 1, 0, 0), "cut": struct.pack("=IH", 60, 16)}
+    name = _name(f"{instance_name(ANNA.identity)}.{SERVICE_TYPE}")
+    host = _name("router.local.")
+    entries = text_entries(ANNA.identity, "192.168.1.1:7000", "home")
+    text = b"".join(_string(f"{key}={value}".encode()) for key, value in entries.items())
+    records = [
+        _record(_name(SERVICE_TYPE), 12, name),
+        _record(name, 33, struct.pack(">HHH", 0, 0, 7000) + host),
+        _record(name, 16, text),
+        _record(host, 1, bytes([192, 168, 1, 1])),
+        _record(host, 28, bytes.fromhex("fe80000000000000000000000000aaaa")),
+    ]
+    head = struct.pack(">HHHHHH", 0, 0x8400, 0, 5, 0, 0)
+    return {
+        "netlink": request | address | done,
+        "mdns": {
+            "complete": head + b"".join(records),
+            "pointer-loop": struct.pack(">HHHHHH", 0, 0x8400, 0, 1, 0, 0)
+            + b"\xc0\x0c"
+            + struct.pack(">HHIH", 12, 1, 120, 0),
+            "pointer-only": struct.pack(">HHHHHH", 7, 0x8400, 0, 1, 0, 0) + records[0],
+            "query": struct.pack(">HHHHHH", 0, 0, 1, 0, 0, 0) + _name(SERVICE_TYPE) + struct.pack(">HH", 12, 1),
+        },
+    }
+
+
+def _string(text: bytes) -> bytes:
+    return bytes([len(text)]) + text
+
+
+def _name(name: str) -> bytes:
+    return b"".join(_string(label.encode()) for label in name.rstrip(".").split(".")) + b"\0"
+
+
+def _record(name: bytes, kind: int, data: bytes) -> bytes:
+    return name + struct.pack(">HHIH", kind, 1, 120, len(data)) + data
+
+
+def programs() -> dict[str, Seeds]:
+    uci = (
+        b"package qpq\n\nconfig qpq 'main'\n\toption enabled '1'\n"
+        b"\toption listen '[::]:7000'\n\tlist peer '10.0.0.1:7000'\n"
+        b"\tlist peer \"[fe80::1%br-client]:7000\"\n# comment\noption x 'it'\"'\"'s'\n"
+    )
+    odd = {
+        "comment": b"#",
+        "open-quote": b"config qpq 'main",
+        "semicolons": b"c a;o b c;l d e;l d f",
+        "escape": b"config a \\\n b",
+    }
+    requests = {
+        "send": b'{"id":1,"command":"mesh.send","args":{"peer":"abcdefgh","text":"hi","ttl":60},"user":"anna"}',
+        "become": b'{"id":2,"command":"become","args":{"user":"anna"}}',
+        "no-id": b'{"command":"status"}',
+        "doubled": b'{"id":1,"id":2,"command":"x"}',
+        "deep": b'{"id":1,"command":"x","args":' + b"[" * 40 + b"]" * 40 + b"}",
+    }
+    answers = {
+        "result": b'{"id":1,"ok":true,"result":{"id":"aaaa","users":[{"name":"me","id":"bbbb"}]}}',
+        "error": b'{"id":1,"ok":false,"error":{"code":"denied","message":"no"}}',
+        "event": b'{"event":"message","id":"aaaa","text":"\\u001b[2J"}',
+    }
+    lines = [
+        "/mesh send anna hello there",
+        "mesh peers --json",
+        'mesh name abc "x y"',
+        "user add 'q",
+        "help",
+        "/mesh send a --ttl 1d x",
+    ]
+    typed = {
+        "text": "grüße\r".encode(),
+        "arrows": b"\x1b[A\x1b[1;5D\x1bOH",
+        "paste": b"\x1b[200~a\nb\x1b[201~",
+        "cut": b"\x1b[20",
+    }
+    texts = {
+        "escape": b"\x1b[2J\x07\x9b31m",
+        "bidi": "a\u202eb\u2066c\u200d".encode(),
+        "marks": ("e" + "\u0301" * 9).encode(),
+        "bytes": b"\xff\xfe\xed\xa0\x80",
+        "lines": b"one\r\ntwo\rthree\n" * 9,
+    }
+    return {
+        "uci": {"good": uci} | odd,
+        "config": {"good": uci} | odd,
+        "control": requests,
+        "answer": answers,
+        "command": {str(at): line.encode() for at, line in enumerate(lines)},
+        "keys": typed,
+        "safe": texts,
+    }
+
+
+def main() -> None:
+    """Write all seeds."""
+    for target, seeds in (wire() | people() | discovery() | programs()).items():
+        folder = HERE / "seeds" / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            if not old.name.startswith("found"):
+                old.unlink()
+        for name, data in seeds.items():
+            (folder / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qpq.crypto import sealing
+from qpq.discovery import beacon_sockets, dnssd, trickle
+from qpq.link import certificates, connection
+from qpq.mesh.limits import Limits
+from qpq.wire import beacon, body, codec, envelope, frames
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```hex (\S+) (\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def entry(name: str, path: str) -> Any:
+    found = json.loads((ROOT / "schemas" / "vectors" / name).read_text(encoding="utf-8"))
+    for step in path.split("/"):
+        found = found[int(step)] if isinstance(found, list) else found[step]
+    return found
+
+
+def table(heading: str) -> dict[int, str]:
+    """Return number and name of each row of the first table behind a heading."""
+    section = PAGE.partition(heading)[2].partition("\n#")[0]
+    return {int(number): name for number, name in re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", section, re.MULTILINE)}
+
+
+def test_there_is_an_example_of_every_kind_of_bytes() -> None:
+    kinds = {"cbor", "certificate", "frames", "envelope", "seal", "body", "beacon", "link"}
+    assert {name.removesuffix(".json") for name, _, _ in EXAMPLES} == kinds
+    assert PAGE.count("```hex") == len(EXAMPLES)
+
+
+@pytest.mark.parametrize(("name", "path", "text"), EXAMPLES, ids=[f"{name}-{path}" for name, path, _ in EXAMPLES])
+def test_an_example_is_what_the_vectors_say(name: str, path: str, text: str) -> None:
+    assert "".join(text.split()) == entry(name, path)
+
+
+def test_every_file_of_vectors_is_named() -> None:
+    for path in (ROOT / "schemas" / "vectors").glob("*.json"):
+        assert f"`{path.name}`" in PAGE, path.name
+
+
+def test_the_tables_of_numbers_are_those_of_the_program() -> None:
+    assert table("## 4. Frames") == {kind.value: kind.name for kind in frames.FrameType}
+    assert table("### 4.5 CUSTODY") == {code.value: code.name for code in frames.CustodyCode}
+    assert table("### 4.8 Close codes") == {code.value: code.name for code in frames.CloseCode}
+    assert table("## 5. Envelope") == {mode.value: mode.name for mode in envelope.Mode}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "value"),
+    [
+        ("| payload of an envelope | {} bytes |", envelope.MAX_PAYLOAD),
+        ("| text of a message | {} bytes of UTF-8 |", body.MAX_TEXT),
+        ("| envelope as stored | {} bytes |", envelope.MAX_ENVELOPE),
+        ("the receiver's max_frame, at most {} bytes from this program", frames.MAX_FRAME),
+        ("| max_frame | at least {} bytes;", frames.MIN_MAX_FRAME),
+        ("| what TRANSFER adds to a payload | at most {} bytes |", codec.TRANSFER_OVERHEAD),
+        ("| proofs in RECEIPT, answers in CUSTODY | {} |", frames.MAX_PROOFS),
+        ("| proofs in RECEIPT, answers in CUSTODY | {} |", frames.MAX_ANSWERS),
+        ("| extensions in HELLO | {} of", frames.MAX_EXTENSIONS),
+        ("of {} bytes |\n| reason in BYE", frames.MAX_EXTENSION),
+        ("| reason in BYE | {} bytes |", frames.MAX_REASON),
+        ("`kem_hash` has 0 or {} bytes", frames.KEM_HASH_SIZE),
+        ("| ttl | {} seconds |", envelope.MAX_TTL),
+        ("the default is {} (7 days)", envelope.DEFAULT_TTL),
+        ("largest point in time is {},", envelope.MAX_TIME),
+        ("| beacon | {} bytes |", beacon.MAX_BEACON),
+        ("| certificate | {} bytes |", certificates.MAX_CERTIFICATE),
+        ("| time from the link to HELLO | {} seconds |", int(Limits().hello_s)),
+        ("usable for {} seconds; otherwise", int(Limits().settled_s)),
+        ("It adds {} bytes.", sealing.OVERHEAD),
+        ("| ALPN | `{}` |", connection.P2P_ALPN),
+        ("Service type `{}`", dnssd.SERVICE_TYPE),
+        ("| `ver` | `{}`;", dnssd.VERSION),
+        ("Beacons go to UDP port {} of", beacon_sockets.PORT),
+        ("| `{}` | each mesh interface |", beacon_sockets.MESH_GROUP),
+        ("| `{}` | the client bridge", beacon_sockets.CLIENT_GROUP),
+        ("| `{}` | the loopback interface", beacon_sockets.LOCAL_GROUP),
+        ("Imin {} s,", trickle.SHORTEST),
+        ("{} doublings,", trickle.DOUBLINGS),
+        ("k = {}.", trickle.REDUNDANCY),
+    ],
+)
+def test_a_number_on_the_page_is_that_of_the_program(sentence: str, value: object) -> None:
+    assert sentence.format(value) in PAGE
