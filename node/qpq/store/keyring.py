@@ -1,0 +1,345 @@
+"""identity.json: the keys of node and users, petnames, blocked and muted senders, peers given by hand.
+
+Each change is written (0600, atomic replace) before it holds in memory; where writing fails,
+nothing has changed. A file that cannot be read is reported and never written to.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qpq.crypto.export import DEFAULT_COST, MAX_MEMORY_KIB, Cost, open_export, seal_export
+from qpq.crypto.identity import (
+    ID_CHARACTERS,
+    Address,
+    Identity,
+    SecretIdentity,
+    looks_like_prefix,
+    parse_id,
+    text_id,
+)
+from qpq.crypto.primitives import NONCE_BYTES, SALT_BYTES, SEED_BYTES
+from qpq.errors import QpqError
+from qpq.store.keyring_data import (
+    MAX_BLOCKED,
+    MAX_MUTED,
+    MAX_PEERS,
+    MAX_PETNAMES,
+    MAX_USERS,
+    ContentError,
+    Contents,
+    KnownPeer,
+    NameRefusedError,
+    User,
+    check_peer_address,
+    check_petname,
+    check_user_name,
+    decode_contents,
+    decode_user,
+    encode_contents,
+    encode_user,
+)
+from qpq.store.keyring_file import Stamp, read_private, replace_private, stamp_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+FILE_NAME = "identity.json"
+FIRST_USER = "me"
+MAX_FILE = 2 * 1024 * 1024
+
+
+class KeyringError(QpqError):
+    """A request that the keyring refuses; the message says what to do."""
+
+
+class KeyringMissingError(KeyringError):
+    """There is no identity.json yet: ``create`` makes one."""
+
+
+class KeyringDamagedError(KeyringError):
+    """The file is there and cannot be used; it was left as it is."""
+
+
+class KeyringWriteError(KeyringError):
+    """The file could not be written, or is not the one that was read; nothing was changed."""
+
+
+class LimitReachedError(KeyringError):
+    """A list is full: remove something from it first."""
+
+
+class NoSuchUserError(KeyringError):
+    """No user of this node has that name."""
+
+
+class UnknownPeerError(KeyringError):
+    """A text that names nobody."""
+
+
+class AmbiguousPeerError(KeyringError):
+    """The beginning of more than one id: type more of it."""
+
+
+class Keyring:
+    """The identities of one node. ``random`` gives n secret random bytes (the default: the kernel's)."""
+
+    __slots__ = ("_contents", "_path", "_random", "_stamp", "exposed")
+
+    def __init__(
+        self,
+        path: str,
+        contents: Contents,
+        stamp: Stamp | None,
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+        exposed: bool = False,
+    ) -> None:
+        self._path = path
+        self._contents = contents
+        self._stamp = stamp
+        self._random = random
+        self.exposed = exposed
+
+    @classmethod
+    def load(cls, path: str, *, random: Callable[[int], bytes] = os.urandom) -> Keyring:
+        """Read an existing file; ``exposed`` on the result: others could read it until now.
+
+        Raises KeyringMissingError, KeyringDamagedError.
+        """
+        path = os.path.realpath(path)
+        try:
+            file = read_private(path, MAX_FILE)
+            contents = decode_contents(file.content)
+        except FileNotFoundError:
+            raise KeyringMissingError(f"{path} does not exist: a node makes it on its first start") from None
+        except (OSError, ValueError, ContentError) as error:
+            raise KeyringDamagedError(
+                f"{path} cannot be used: {error}. It was left as it is: put a backup in its place,"
+                " or move it away to start with a new identity"
+            ) from None
+        return cls(path, contents, file.stamp, random=random, exposed=file.exposed)
+
+    @classmethod
+    def create(cls, path: str, *, random: Callable[[int], bytes] = os.urandom) -> Keyring:
+        """Make node identity and first user ("me") and write the file; raises KeyringWriteError."""
+        node, user = SecretIdentity(random(SEED_BYTES)), SecretIdentity(random(SEED_BYTES))
+        contents = Contents(node, (User(FIRST_USER, user),))
+        keyring = cls(os.path.realpath(path), contents, None, random=random)
+        keyring._commit(contents)
+        return keyring
+
+    @classmethod
+    def open(cls, path: str, *, random: Callable[[int], bytes] = os.urandom) -> Keyring:
+        """Load the file, or create it where there is none; raises KeyringDamagedError, KeyringWriteError."""
+        try:
+            return cls.load(path, random=random)
+        except KeyringMissingError:
+            return cls.create(path, random=random)
+
+    @property
+    def path(self) -> str:
+        """Where the file lies."""
+        return self._path
+
+    @property
+    def node(self) -> SecretIdentity:
+        """The identity of the node's links."""
+        return self._contents.node
+
+    @property
+    def users(self) -> tuple[User, ...]:
+        """All users, the default one first."""
+        return self._contents.users
+
+    @property
+    def peers(self) -> tuple[KnownPeer, ...]:
+        """The peers given by hand, oldest first."""
+        return self._contents.peers
+
+    def user(self, name: str) -> User:
+        """Return the user of that name; raises NoSuchUserError."""
+        for user in self.users:
+            if user.name == name:
+                return user
+        names = ", ".join([user.name for user in self.users])
+        raise NoSuchUserError(f"no user {name!r} on this node; there is: {names}")
+
+    def add_user(self, name: str) -> User:
+        """Make a user with a new key; raises NameRefusedError, LimitReachedError, KeyringWriteError."""
+        return self._add(User(name, SecretIdentity(self._random(SEED_BYTES))))
+
+    def remove_user(self, name: str) -> User:
+        """Remove a user and the key for good; raises NoSuchUserError, and KeyringError for the last one."""
+        user = self.user(name)
+        if len(self.users) == 1:
+            raise KeyringError(f"{name} is the only user of this node and stays: add another one first")
+        self._commit(replace(self._contents, users=tuple([one for one in self.users if one is not user])))
+        return user
+
+    def name_peer(self, user_name: str, address: Address, petname: str) -> None:
+        """Call ``address`` by ``petname`` from now on; an empty one takes the name away.
+
+        Raises NoSuchUserError, NameRefusedError, LimitReachedError, KeyringWriteError.
+        """
+        user = self.user(user_name)
+        petnames = {known: name for known, name in user.petnames.items() if known != address}
+        if petname:
+            self._check_new_petname(petname, petnames)
+            petnames[address] = petname
+        self._change(replace(user, petnames=petnames))
+
+    def block(self, user_name: str, address: Address) -> None:
+        """Take nothing more from ``address``; raises NoSuchUserError, LimitReachedError, KeyringWriteError."""
+        user = self.user(user_name)
+        if address == user.address:
+            raise KeyringError("that is your own id: it is not blocked")
+        blocked = _limited(user.blocked | {address}, MAX_BLOCKED, "blocked senders")
+        self._change(replace(user, blocked=blocked))
+
+    def unblock(self, user_name: str, address: Address) -> None:
+        """Take messages from ``address`` again; raises NoSuchUserError, KeyringWriteError."""
+        user = self.user(user_name)
+        self._change(replace(user, blocked=user.blocked - {address}))
+
+    def mute(self, user_name: str, address: Address) -> None:
+        """Keep messages of ``address`` without showing them as they come; raises as ``block``."""
+        user = self.user(user_name)
+        muted = _limited(user.muted | {address}, MAX_MUTED, "muted senders")
+        self._change(replace(user, muted=muted))
+
+    def unmute(self, user_name: str, address: Address) -> None:
+        """Show messages of ``address`` as they come again; raises NoSuchUserError, KeyringWriteError."""
+        user = self.user(user_name)
+        self._change(replace(user, muted=user.muted - {address}))
+
+    def add_peer(self, address: str, identity: Identity | None = None) -> None:
+        """Keep a peer given by hand; one with the same address is replaced.
+
+        Raises ContentError for what is no address, LimitReachedError, KeyringWriteError.
+        """
+        check_peer_address(address)
+        others = [peer for peer in self.peers if peer.address != address]
+        if len(others) >= MAX_PEERS:
+            raise LimitReachedError(f"{MAX_PEERS} peers given by hand is all that are kept: remove one first")
+        self._commit_peers((*others, KnownPeer(address, identity)))
+
+    def remove_peer(self, address: str) -> bool:
+        """Forget a peer given by hand; False where there is none. Raises KeyringWriteError."""
+        others = tuple([peer for peer in self.peers if peer.address != address])
+        found = len(others) < len(self.peers)
+        self._commit_peers(others)
+        return found
+
+    def export_user(self, name: str, passphrase: str, cost: Cost = DEFAULT_COST) -> str:
+        """Return the user (key, names, blocked, muted) as text under a passphrase.
+
+        Takes up to seconds of Argon2id. Raises NoSuchUserError, PassphraseError, CryptoError.
+        """
+        data = encode_user(self.user(name))
+        return seal_export(data, passphrase, salt=self._random(SALT_BYTES), nonce=self._random(NONCE_BYTES), cost=cost)
+
+    def import_user(self, text: str, passphrase: str, name: str = "", *, memory_kib: int = MAX_MEMORY_KIB) -> User:
+        """Add an exported user, under its own name or ``name``; ``memory_kib``: what this machine can give.
+
+        Takes up to seconds of Argon2id. Raises what ``open_export`` raises, ContentError,
+        NameRefusedError, LimitReachedError, KeyringError where the key is here already.
+        """
+        return self.take_user(open_user(text, passphrase, memory_kib=memory_kib), name)
+
+    def take_user(self, user: User, name: str = "") -> User:
+        """Add what ``open_user`` returned, under its own name or ``name``; raises as ``import_user``."""
+        return self._add(replace(user, name=name) if name else user)
+
+    def resolve(self, user_name: str, text: str, known: Iterable[bytes] = ()) -> Address:
+        """Return whom ``text`` means to a user: petname, user of this node, id, or unique beginning of one.
+
+        The user's own names come first, so that no stranger's id can take their place.
+        ``known`` are further ids (peers, senders). Raises UnknownPeerError, AmbiguousPeerError,
+        IdentityError for 52 characters that are no id.
+        """
+        user = self.user(user_name)
+        for address, petname in user.petnames.items():
+            if petname.casefold() == text.casefold():
+                return address
+        for local in self.users:
+            if local.name == text:
+                return local.address
+        if not looks_like_prefix(text):
+            raise UnknownPeerError(f"nobody is called {text!r}: give a petname, an id, or 8 or more characters of one")
+        if len(text) == ID_CHARACTERS:
+            return Address(parse_id(text))
+        candidates = {*known, *user.petnames, self.node.identity, *[local.address for local in self.users]}
+        return _by_prefix(text, candidates)
+
+    def _add(self, user: User) -> User:
+        check_user_name(user.name)
+        if len(self.users) >= MAX_USERS:
+            raise LimitReachedError(f"a node has at most {MAX_USERS} users: remove one first")
+        for other in self.users:
+            if other.name == user.name:
+                raise NameRefusedError(f"there is a user {user.name} already: choose another name")
+            if other.address == user.address:
+                raise KeyringError(f"this key is here already, as user {other.name}")
+        if user.address == self.node.address:
+            raise KeyringError("this key is the node's own: it cannot be a user's as well")
+        self._commit(replace(self._contents, users=(*self.users, user)))
+        return user
+
+    def _check_new_petname(self, petname: str, others: dict[Address, str]) -> None:
+        check_petname(petname)
+        folded = petname.casefold()
+        for address, taken in others.items():
+            if taken.casefold() == folded:
+                raise NameRefusedError(f"{taken} is already the name of {text_id(address)}: choose another")
+        if any(local.name == folded for local in self.users):
+            raise NameRefusedError(f"{folded} is a user of this node: choose another name")
+        if len(others) >= MAX_PETNAMES:
+            raise LimitReachedError(f"{MAX_PETNAMES} petnames is all that are kept: remove one first")
+
+    def _change(self, changed: User) -> None:
+        users = tuple([changed if user.name == changed.name else user for user in self.users])
+        self._commit(replace(self._contents, users=users))
+
+    def _commit_peers(self, peers: tuple[KnownPeer, ...]) -> None:
+        self._commit(replace(self._contents, peers=peers))
+
+    def _commit(self, contents: Contents) -> None:
+        if contents is not self._contents and contents == self._contents:
+            return
+        try:
+            found = stamp_of(self._path)
+            if found is not None and found != self._stamp:
+                raise KeyringWriteError(
+                    f"{self._path} is not the file this node read or wrote last: nothing was changed, restart the node"
+                )
+            self._stamp = replace_private(self._path, encode_contents(contents))
+        except OSError as error:
+            raise KeyringWriteError(
+                f"{self._path} cannot be written ({error.strerror}): nothing was changed;"
+                " make room or mend the permissions"
+            ) from None
+        self._contents = contents
+
+
+def open_user(text: str, passphrase: str, *, memory_kib: int = MAX_MEMORY_KIB) -> User:
+    """Return the user in an export; the slow part of ``import_user``, which any thread may do."""
+    return decode_user(open_export(text, passphrase, memory_kib=memory_kib))
+
+
+def _limited(addresses: frozenset[Address], limit: int, what: str) -> frozenset[Address]:
+    if len(addresses) > limit:
+        raise LimitReachedError(f"{limit} {what} is all that are kept: remove one first")
+    return addresses
+
+
+def _by_prefix(text: str, candidates: Iterable[bytes]) -> Address:
+    found = [candidate for candidate in candidates if text_id(candidate).startswith(text)]
+    if not found:
+        raise UnknownPeerError(f"no known id begins with {text}: give the whole id")
+    if len(found) > 1:
+        listed = ", ".join(sorted(map(text_id, found))[:4])
+        raise AmbiguousPeerError(f"{len(found)} ids begin with {text}, type more of it: {listed}")
+    return Address(found[0])

@@ -1,0 +1,271 @@
+"""What identity.json holds, as values: its rules, its JSON and nothing of files.
+
+The JSON, format 1 (ids in text form, seeds as 64 hexadecimal digits)::
+
+    {"format": 1,
+     "node":  {"id": ..., "seed": ...},
+     "users": [{"name": ..., "id": ..., "seed": ..., "petnames": {id: name}, "blocked": [id], "muted": [id]}],
+     "peers": [{"address": "host:port", "id": ...}]}
+
+The id beside each seed is there for people, and to notice a damaged seed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qpq.crypto.errors import IdentityError
+from qpq.crypto.identity import Address, Identity, SecretIdentity, looks_like_prefix, parse_id, text_id
+from qpq.errors import QpqError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FORMAT = 1
+MAX_USERS = 16
+MAX_PETNAMES = 256
+MAX_BLOCKED = 256
+MAX_MUTED = 256
+MAX_PEERS = 64
+MAX_NAME = 32
+MAX_PETNAME_BYTES = 64
+
+_USER_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
+_HEX = frozenset("0123456789abcdef")
+_SEED_DIGITS = 64
+_MAX_PEER_ADDRESS = 280
+_PETNAME_FORBIDDEN = frozenset("\"'\\`")
+_PETNAME_FIRST = frozenset("-/")
+_LOOKS_LIKE_ID = 20
+
+
+class ContentError(QpqError):
+    """JSON that is no identity.json (or no exported user); the message says where."""
+
+
+class NameRefusedError(QpqError):
+    """A user name or petname that breaks a rule or is taken; choose another."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One person on this node: name, key, and how this person sees others (read-only)."""
+
+    name: str
+    secret: SecretIdentity
+    petnames: dict[Address, str] = field(default_factory=dict)
+    blocked: frozenset[Address] = frozenset()
+    muted: frozenset[Address] = frozenset()
+
+    @property
+    def address(self) -> Address:
+        """The address of this user's inbox."""
+        return self.secret.address
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPeer:
+    """A node given by hand: socket address ``host:port``, and its identity where it is known."""
+
+    address: str
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All of identity.json; the first user is the default one."""
+
+    node: SecretIdentity
+    users: tuple[User, ...]
+    peers: tuple[KnownPeer, ...] = ()
+
+
+def check_user_name(name: str) -> None:
+    """Raise NameRefusedError unless ``name`` is 1 to 32 of a-z, 0-9, _ and -, not beginning with -."""
+    if not 1 <= len(name) <= MAX_NAME or not _USER_CHARACTERS.issuperset(name) or name.startswith("-"):
+        raise NameRefusedError(
+            f"a user name has 1 to {MAX_NAME} characters of a-z, 0-9, _ and -, and does not begin with -"
+        )
+
+
+def check_petname(name: str) -> None:
+    """Raise NameRefusedError unless ``name`` can stand for a peer on the command line and on the screen.
+
+    1 to 32 printable characters without white space, quotes or backslashes, not beginning with
+    ``-`` or ``/``, and not long enough to be taken for an id (names win over beginnings of ids).
+    """
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or len(name.encode()) > MAX_PETNAME_BYTES:
+        raise NameRefusedError(f"a petname has 1 to {MAX_NAME} visible characters")
+    if name[0] in _PETNAME_FIRST or " " in name or not _PETNAME_FORBIDDEN.isdisjoint(name):
+        raise NameRefusedError("a petname has no spaces, quotes or backslashes and does not begin with - or /")
+    if len(name) >= _LOOKS_LIKE_ID and looks_like_prefix(name):
+        raise NameRefusedError(
+            f"{name!r} could be taken for an id: write it with a capital letter, a dot or a hyphen in it"
+        )
+
+
+def encode_contents(contents: Contents) -> bytes:
+    """Return identity.json, ASCII, in a form people can read."""
+    document = {
+        "format": FORMAT,
+        "node": _key_pair(contents.node),
+        "users": [_user_document(user) for user in contents.users],
+        "peers": [_peer_document(peer) for peer in contents.peers],
+    }
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def decode_contents(content: bytes) -> Contents:
+    """Read identity.json strictly; raises ContentError with the place that is wrong."""
+    document = _document(content, {"node", "users", "peers"})
+    node = _secret(_object(document["node"], "node", {"id", "seed"}), "node")
+    rows = _list(document["users"], "users", MAX_USERS)
+    users = tuple([_user(row, f"users[{index}]") for index, row in enumerate(rows)])
+    peers = tuple(
+        [_peer(row, f"peers[{index}]") for index, row in enumerate(_list(document["peers"], "peers", MAX_PEERS))]
+    )
+    if not users:
+        raise ContentError("users is empty")
+    _unique("users", [user.name for user in users])
+    _unique("seeds", [node.identity, *[user.address for user in users]])
+    _unique("peers", [peer.address for peer in peers])
+    return Contents(node, users, peers)
+
+
+def encode_user(user: User) -> bytes:
+    """Return one user as the data of an export."""
+    document = {"format": FORMAT, "user": _user_document(user)}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def decode_user(content: bytes) -> User:
+    """Read the data of an export strictly; raises ContentError."""
+    return _user(_document(content, {"user"})["user"], "user")
+
+
+def check_peer_address(text: str) -> None:
+    """Raise ContentError unless ``text`` can be a socket address: printable ASCII, no space, 1 to 280 long."""
+    if not 1 <= len(text) <= _MAX_PEER_ADDRESS or not text.isascii() or not text.isprintable() or " " in text:
+        raise ContentError("an address of a peer is host:port or [ipv6%interface]:port")
+
+
+def _key_pair(secret: SecretIdentity) -> dict[str, object]:
+    return {"id": text_id(secret.identity), "seed": secret.seed.hex()}
+
+
+def _user_document(user: User) -> dict[str, object]:
+    return {
+        "name": user.name,
+        **_key_pair(user.secret),
+        "petnames": {text_id(address): name for address, name in user.petnames.items()},
+        "blocked": sorted(map(text_id, user.blocked)),
+        "muted": sorted(map(text_id, user.muted)),
+    }
+
+
+def _peer_document(peer: KnownPeer) -> dict[str, object]:
+    known = {} if peer.identity is None else {"id": text_id(peer.identity)}
+    return {"address": peer.address, **known}
+
+
+def _document(content: bytes, keys: set[str]) -> dict[str, object]:
+    try:
+        value = json.loads(content.decode(), object_pairs_hook=_pairs)
+    except (ValueError, RecursionError) as error:
+        raise ContentError(f"it is no JSON ({error})") from None
+    if isinstance(value, dict) and isinstance(value.get("format"), int) and value["format"] > FORMAT:
+        raise ContentError(f"format {value['format']} was written by a newer qpq: update this node")
+    document = _object(value, "the file", {"format", *keys})
+    if document["format"] != FORMAT:
+        raise ContentError(f"format is {document['format']!r}, not {FORMAT}")
+    return document
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return result
+
+
+def _object(value: object, where: str, keys: set[str], optional: str = "") -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ContentError(f"{where} is no object")
+    missing = keys - value.keys()
+    unknown = value.keys() - keys - {optional}
+    if missing or unknown:
+        raise ContentError(f"{where}: {sorted(missing) or 'nothing'} missing, {sorted(unknown) or 'nothing'} unknown")
+    return value
+
+
+def _list(value: object, where: str, limit: int) -> list[object]:
+    if not isinstance(value, list) or len(value) > limit:
+        raise ContentError(f"{where} is no list of at most {limit}")
+    return value
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise ContentError(f"{where} is no text")
+    return value
+
+
+def _secret(document: dict[str, object], where: str) -> SecretIdentity:
+    digits = _text(document["seed"], f"{where}.seed")
+    if len(digits) != _SEED_DIGITS or not _HEX.issuperset(digits):
+        raise ContentError(f"{where}.seed is not {_SEED_DIGITS} hexadecimal digits")
+    secret = SecretIdentity(bytes.fromhex(digits))
+    if _id(document["id"], f"{where}.id") != secret.identity:
+        raise ContentError(f"{where}: id and seed do not belong together, one of them was altered")
+    return secret
+
+
+def _id(value: object, where: str) -> bytes:
+    try:
+        return parse_id(_text(value, where))
+    except IdentityError as error:
+        raise ContentError(f"{where}: {error}") from None
+
+
+def _ids(value: object, where: str, limit: int) -> frozenset[Address]:
+    ids = [Address(_id(item, where)) for item in _list(value, where, limit)]
+    _unique(where, ids)
+    return frozenset(ids)
+
+
+def _user(value: object, where: str) -> User:
+    document = _object(value, where, {"name", "id", "seed", "petnames", "blocked", "muted"})
+    name = _text(document["name"], f"{where}.name")
+    petnames = _petnames(document["petnames"], f"{where}.petnames")
+    try:
+        check_user_name(name)
+        for petname in petnames.values():
+            check_petname(petname)
+    except NameRefusedError as error:
+        raise ContentError(f"{where}: {error}") from None
+    blocked = _ids(document["blocked"], f"{where}.blocked", MAX_BLOCKED)
+    muted = _ids(document["muted"], f"{where}.muted", MAX_MUTED)
+    return User(name, _secret(document, where), petnames, blocked, muted)
+
+
+def _petnames(value: object, where: str) -> dict[Address, str]:
+    if not isinstance(value, dict) or len(value) > MAX_PETNAMES:
+        raise ContentError(f"{where} is no object of at most {MAX_PETNAMES} names")
+    petnames = {Address(_id(key, where)): _text(name, where) for key, name in value.items()}
+    _unique(where, [name.casefold() for name in petnames.values()])
+    return petnames
+
+
+def _peer(value: object, where: str) -> KnownPeer:
+    document = _object(value, where, {"address"}, optional="id")
+    address = _text(document["address"], f"{where}.address")
+    check_peer_address(address)
+    return KnownPeer(address, Identity(_id(document["id"], f"{where}.id")) if "id" in document else None)
+
+
+def _unique(where: str, values: Iterable[object]) -> None:
+    listed = list(values)
+    if len(set(listed)) != len(listed):
+        raise ContentError(f"{where}: something stands there twice")
