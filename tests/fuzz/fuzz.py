@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of every decoder: ``python tests/fuzz/fuzz.py [TARGET...] --seconds N``.
 
-Without TARGET each of them in turn, ``--list`` names them. A target takes bytes and must come back:
+Without TARGET all of them, as many at a time as there are processors; ``--list`` names them. A target takes bytes and must come back:
 what raises anything but the errors it names is a finding, and the bytes are written to build/fuzz.
 Mend the fault and keep the bytes as a seed in tests/fuzz/seeds/TARGET, which the tests replay.
 """
@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,8 @@ TARGETS = {
     "length": "targets_wire",
     "receipts": "targets_wire",
     "certificate": "targets_link",
+    "datagram": "targets_link",
+    "initial": "targets_link",
     "session": "targets_crypto",
     "mdns": "targets_discovery",
     "peer": "targets_mesh",
@@ -78,6 +82,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Fuzz the decoders.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="all of them unless named")
     parser.add_argument("--seconds", type=int, default=30, help="for each target (default 30)")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time (default: processors)"
+    )
     parser.add_argument("--list", action="store_true", help="name the targets")
     given = parser.parse_args(arguments)
     if given.list:
@@ -93,26 +100,31 @@ def main(arguments: list[str]) -> int:
         return 1
     if len(given.targets) == 1:
         fuzz(given.targets[0], given.seconds)
-    return in_turn(given.targets or list(TARGETS), given.seconds)
+    return all_of(given.targets or list(TARGETS), given.seconds, max(1, given.jobs))
 
 
-def in_turn(names: list[str], seconds: int) -> int:
-    """Fuzz each target in a process of its own, which is how libFuzzer ends."""
+def all_of(names: list[str], seconds: int, jobs: int) -> int:
+    """Fuzz each target in a process of its own, which is how libFuzzer ends; ``jobs`` at a time."""
     failed = []
-    for name in names:
-        command = [sys.executable, str(HERE / "fuzz.py"), name, "--seconds", str(seconds)]
-        done = subprocess.run(
-            command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS
-        )
-        runs = [line for line in done.stderr.splitlines() if line.startswith("Done")]
-        print(f"{name:12} {runs[-1] if runs else f'exit status {done.returncode}'}", flush=True)
-        if done.returncode:
-            failed.append(name)
-            told = [line for line in done.stderr.splitlines() if line.startswith(NOTEWORTHY)]
-            print("\n".join([done.stdout.strip(), *told]), flush=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        for name, done in zip(names, pool.map(lambda name: one_of(name, seconds), names), strict=True):
+            runs = [line for line in done.stderr.splitlines() if line.startswith("Done")]
+            print(f"{name:12} {runs[-1] if runs else f'exit status {done.returncode}'}", flush=True)
+            if done.returncode:
+                failed.append(name)
+                told = [line for line in done.stderr.splitlines() if line.startswith(NOTEWORTHY)]
+                print("\n".join([done.stdout.strip(), *told]), flush=True)
     if failed:
         print(f"fuzz: findings in {', '.join(failed)}; the inputs are in {OUTPUT}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def one_of(name: str, seconds: int) -> subprocess.CompletedProcess[str]:
+    """Run this program for one target."""
+    command = [sys.executable, str(HERE / "fuzz.py"), name, "--seconds", str(seconds)]
+    return subprocess.run(
+        command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS
+    )
 
 
 def fuzz(name: str, seconds: int) -> None:

@@ -1,7 +1,8 @@
 """Write the seeds the fuzzer starts from: ``python tests/fuzz/make_seeds.py``.
 
 One well-formed input of each kind and some near misses, most of them from schemas/vectors. Seeds
-from findings lie beside them under names that begin with ``found``; this script leaves those alone.
+from findings lie beside them under names that begin with ``found``, recorded ones begin with
+``kept``; this script leaves both alone.
 """
 
 from __future__ import annotations
@@ -94,6 +95,20 @@ def people() -> dict[str, Seeds]:
     export = seal_export(b"data", "a passphrase", salt=bytes(16), nonce=bytes(12), cost=Cost(1, 8)).encode()
     certificate = make_certificate(ANNA)
     return {
+        "initial": {
+            "ping": b"\x01",
+            "close": b"\x1c\x00\x00\x00",
+            "acknowledge": b"\x02\x00\x00\x00\x00",
+            "empty-crypto": b"\x06\x00\x00",
+            "stream": b"\x08\x00hello",
+        },
+        "datagram": {
+            "version-unknown": b"\xc0\x1a\x2a\x3a\x4a\x08destinat\x04sour",
+            "first": b"\xc3\x00\x00\x00\x01\x08destinat\x04sour\x00\x44\x9a" + bytes(40),
+            "short-header": b"\x40abcd" + bytes(40),
+            "retry": b"\xf0\x00\x00\x00\x01\x04dest\x04sour" + bytes(32),
+            "token": b"\xc3\x00\x00\x00\x01\x08destinat\x04sour\x10" + bytes(16) + b"\x44\x8a" + bytes(40),
+        },
         "session": {
             "good": sealed,
             "other-format": b"\x02" + sealed[1:],
@@ -254,7 +269,7 @@ def main() -> None:
         folder = HERE / "seeds" / target
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():
-            if not old.name.startswith("found"):
+            if not old.name.startswith(("found", "kept")):
                 old.unlink()
         for name, data in seeds.items():
             (folder / name).write_bytes(data)

@@ -29,7 +29,6 @@ ADDRESS_SIZE: Final = 32
 CHANNEL_TAG_SIZE: Final = 16
 COMMITMENT_SIZE: Final = 16
 SIGNATURE_SIZE: Final = 64
-ID_SIZE: Final = 32
 
 _LIMITS = Limits(depth=1, items=9, length=MAX_ENVELOPE)
 _HASH_TAG = b"qpq/1/envelope"
