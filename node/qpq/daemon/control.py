@@ -1,0 +1,176 @@
+"""The control server: JSON lines over a Unix socket, roles, watchers; commands go to handlers given from outside.
+
+Order on one connection: requests begin in the order they came in and may end in another; answers carry the id.
+``become`` and ``watch`` are the server's own: the first binds a connection to a user for good and must be its first
+request (when it fails the connection is closed), the second subscribes it to events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from qpq.daemon import control_limits as limits
+from qpq.daemon import control_socket
+from qpq.daemon.commands import Args, BusyError, Caller, CommandError, FailedError, Role
+from qpq.daemon.control_connection import Connection
+from qpq.daemon.control_line import event
+from qpq.errors import QpqError
+
+if TYPE_CHECKING:
+    import logging
+
+Handler: TypeAlias = Callable[[Caller, Args], "Awaitable[object] | object"]
+"""Carries out one command and returns plain JSON; raises CommandError (or any QpqError: code ``failed``)."""
+Handlers: TypeAlias = Mapping[str, Handler]
+
+
+class InternalError(CommandError):
+    """A fault of this program; the log has the details."""
+
+    code: ClassVar[str] = "internal"
+
+
+class ControlServer:
+    """Serves ``handlers`` at ``path``; ``user_exists`` says whether a name is a user of this node.
+
+    ``group`` is the number of the socket's group, None for none. ``counters`` may be read at any time.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        handlers: Handlers,
+        *,
+        log: logging.Logger,
+        user_exists: Callable[[str], bool],
+        group: int | None = None,
+    ) -> None:
+        self.counters = {f"control.{name}": 0 for name in ("connections", "refused", "requests", "failed", "dropped")}
+        self.user_exists = user_exists
+        self._path = path
+        self._handlers = handlers
+        self._log = log
+        self._group = group
+        self._inode = 0
+        self._server: asyncio.Server | None = None
+        self._connections: set[Connection] = set()
+        self._lingering: set[Connection] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def start(self) -> None:
+        """Open the socket. Raises ControlSocketError."""
+        listener = control_socket.listen(self._path, self._group)
+        self._inode = os.stat(self._path).st_ino
+        self._server = await asyncio.get_running_loop().create_unix_server(lambda: Connection(self), sock=listener)
+
+    async def stop(self) -> None:
+        """Take no more connections, let requests end for up to a second, close everything, remove the file."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=limits.STOP_SECONDS)
+            for task in late:
+                task.cancel()
+        for connection in [*self._connections, *self._lingering]:
+            connection.close()
+        control_socket.remove(self._path, self._inode)
+
+    def publish(self, name: str, fields: Mapping[str, object], user: str | None = None) -> None:
+        """Send an event to every watcher that may see it: all of them, or with ``user`` those of that user.
+
+        Watchers that named no user see the events of all users, if their role is at least USER.
+        """
+        line = b""
+        for connection in list(self._connections):
+            if connection.watches(user):
+                line = line or event(name, fields)
+                connection.offer(line)
+
+    # --- for Connection ---------------------------------------------------------------------
+
+    def admit(self, connection: Connection, peer: control_socket.Peer) -> Role:
+        """Take a new connection in and return its role. Raises BusyError."""
+        role = control_socket.role_of(peer, os.geteuid(), self._group)
+        room = limits.MAX_CONNECTIONS - (0 if role is Role.ADMIN else limits.RESERVED)
+        if len(self._connections) >= room or self._server is None:
+            self.counters["control.refused"] += 1
+            raise BusyError(f"{len(self._connections)} consoles are connected already; close one")
+        self.counters["control.connections"] += 1
+        self._connections.add(connection)
+        return role
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        self._connections.discard(connection)
+        self._lingering.discard(connection)
+
+    def may_linger(self, connection: Connection) -> bool:
+        """Return whether a connection that is turned away gets time to read why."""
+        if connection not in self._connections:
+            if len(self._lingering) >= limits.MAX_LINGERING:
+                return False
+            self._lingering.add(connection)
+        return True
+
+    def dropped(self, why: str) -> None:
+        """Count and log a connection that was ended for what it did."""
+        self.counters["control.dropped"] += 1
+        self._log.warning("a control connection was dropped: %s", why)
+
+    def carry_out(
+        self, name: str, caller: Caller, args: Args, done: Callable[[object, CommandError | None], None]
+    ) -> None:
+        """Run a command's handler and give ``done`` its result or error. Raises CommandError at once where it can't."""
+        handler = self._handlers.get(name)
+        if handler is None:
+            raise FailedError(f"this daemon does not know how to do {name}")
+        if len(self._tasks) >= limits.MAX_TASKS:
+            raise BusyError("too many commands are being carried out; try again")
+        self.counters["control.requests"] += 1
+        task = asyncio.get_running_loop().create_task(_run(name, handler, caller, args))
+        self._tasks.add(task)
+        task.add_done_callback(lambda ended: self._ended(name, ended, done))
+
+    def check_user(self, name: str) -> None:
+        """Raise FailedError unless ``name`` is a user of this node."""
+        if not self.user_exists(name):
+            raise FailedError(f"this node has no user {name!a}")
+
+    def internal(self, name: str, error: BaseException) -> InternalError:
+        """Log a fault of this program and return what the caller is told."""
+        self._log.error("the command %s failed by a fault of this program", name, exc_info=error)
+        return InternalError(f"{name} failed by a fault of the daemon; its log has the details")
+
+    def _ended(
+        self, name: str, task: asyncio.Task[object], done: Callable[[object, CommandError | None], None]
+    ) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            done(None, FailedError("the daemon is stopping"))
+            return
+        error = task.exception()
+        if error is None:
+            done(task.result(), None)
+            return
+        self.counters["control.failed"] += 1
+        if isinstance(error, CommandError):
+            done(None, error)
+        elif isinstance(error, QpqError):
+            done(None, FailedError(str(error)))
+        else:
+            done(None, self.internal(name, error))
+
+
+async def _run(name: str, handler: Handler, caller: Caller, args: Args) -> object:
+    """Call the handler, within its time."""
+    try:
+        async with asyncio.timeout(limits.HANDLER_SECONDS):
+            result = handler(caller, args)
+            return await result if isinstance(result, Awaitable) else result
+    except TimeoutError:
+        raise FailedError(f"{name} was not done within {limits.HANDLER_SECONDS:.0f} seconds") from None

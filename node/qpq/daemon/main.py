@@ -1,0 +1,204 @@
+"""``qpq daemon``: one node in the foreground, from its configuration to a clean stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from qpq import __version__
+from qpq.daemon import config as configuration
+from qpq.daemon import flags, logs
+from qpq.daemon.control_socket import ControlSocketError, group_id
+from qpq.daemon.data_dir import DataDirError, Lock, prepare
+from qpq.errors import QpqError
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Mapping
+
+    from qpq.daemon.config import Loaded
+    from qpq.daemon.options import Config
+
+DONE, FAILED, USAGE = 0, 1, 2
+STOP_SECONDS = 4.0
+"""How long the node may take to stop; procd and people are promised 5 s."""
+LAST_SECONDS = 4.8
+"""When a stop that hangs is ended by the kernel."""
+
+
+class NodeLike(Protocol):
+    """What the daemon runs. ``stop`` is called exactly once, also after a ``start`` that failed."""
+
+    async def start(self) -> None:
+        """Come up whole or raise QpqError."""
+        ...
+
+    async def stop(self) -> None:
+        """Persist and close everything."""
+        ...
+
+    async def reload(self, config: Config) -> None:
+        """Take over the options that need no restart; raises QpqError where it can't."""
+        ...
+
+
+def run(argv: list[str], environ: Mapping[str, str] | None = None) -> int:
+    """Run a node until SIGTERM or SIGINT and return 0; 1 where it failed, 2 for a bad flag or option.
+
+    ``argv`` are the words behind ``qpq daemon``.
+    """
+    started = time.monotonic()
+    os.umask(0o077)
+    variables = dict(os.environ if environ is None else environ)
+    try:
+        if flags.parse(argv).help:
+            sys.stdout.write(flags.help_text())
+            return DONE
+        loaded = configuration.load(argv, variables)
+    except QpqError as error:
+        return _say(str(error), USAGE)
+    log = logs.setup(loaded.config.log_level, environ=variables)
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    if not loaded.config.enabled:
+        log.warning("not started: option enabled is off (%s)", loaded.origins["enabled"])
+        return DONE
+    return _locked(loaded, log, lambda: configuration.load(argv, variables), started)
+
+
+def _locked(loaded: Loaded, log: logging.Logger, again: Callable[[], Loaded], started: float) -> int:
+    """Hold the data directory while the node runs."""
+    config = loaded.config
+    try:
+        inside = os.path.dirname(config.socket) == config.data_dir.rstrip("/")
+        prepare(config.data_dir, group_id(config.socket_group) if inside else None)
+        lock = Lock(config.data_dir)
+    except (ControlSocketError, DataDirError) as error:
+        return _fail(log, error)
+    try:
+        return asyncio.run(_Daemon(config, log, again, started).run())
+    finally:
+        lock.release()
+        logs.close()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class _Daemon:
+    """The life of one node: start, signals, stop."""
+
+    def __init__(self, config: Config, log: logging.Logger, again: Callable[[], Loaded], started: float) -> None:
+        self._config = config
+        self._log = log
+        self._again = again
+        self._started = started
+        self._stop = asyncio.Event()
+        self._hangup = asyncio.Event()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
+        try:
+            node = _node(self._config, self._log)
+        except QpqError as error:
+            return _fail(self._log, error)
+        code = FAILED
+        try:
+            if await self._start(node):
+                code = DONE
+                await self._serve(node)
+        finally:
+            code = code if await self._stop_node(node) else FAILED
+        return code
+
+    async def _start(self, node: NodeLike) -> bool:
+        """Start the node, unless a stop is asked for meanwhile; return whether it runs."""
+        starting = asyncio.ensure_future(node.start())
+        stopped = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting}, timeout=STOP_SECONDS / 2)
+            return True
+        try:
+            starting.result()
+        except QpqError as error:
+            _fail(self._log, error)
+            return False
+        took = time.monotonic() - self._started
+        where = f"UDP {self._config.listen}, control socket {self._config.socket}"
+        self._log.info("ready: qpq %s after %.2f s, %s", __version__, took, where)
+        return True
+
+    async def _serve(self, node: NodeLike) -> None:
+        """Wait for signals until a stop is asked for."""
+        while not self._stop.is_set():
+            waits = [asyncio.ensure_future(event.wait()) for event in (self._stop, self._hangup)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            if self._hangup.is_set() and not self._stop.is_set():
+                self._hangup.clear()
+                await self._reload(node)
+
+    async def _reload(self, node: NodeLike) -> None:
+        """Read the configuration again; a faulty one changes nothing."""
+        try:
+            wanted = self._again().config
+            taken, left = configuration.reloaded(self._config, wanted)
+            await node.reload(taken)
+        except QpqError as error:
+            self._log.error("not reloaded, the running configuration stays: %s", error)
+            return
+        self._config = taken
+        logs.set_level(taken.log_level)
+        if left:
+            self._log.warning("reloaded, but a restart is needed for: %s", ", ".join(left))
+        else:
+            self._log.info("reloaded")
+
+    async def _stop_node(self, node: NodeLike) -> bool:
+        """Stop the node within its time; return whether it stopped by itself and well."""
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # its default action ends even a blocked process
+        signal.setitimer(signal.ITIMER_REAL, LAST_SECONDS)
+        try:
+            await asyncio.wait_for(node.stop(), STOP_SECONDS)
+        except TimeoutError:
+            self._log.error("not stopped cleanly: the node took more than %.0f s", STOP_SECONDS)
+            return False
+        except QpqError as error:
+            self._log.error("not stopped cleanly: %s", error)
+            return False
+        self._log.info("stopped")
+        return True
+
+    def _asked_to_stop(self, number: int) -> None:
+        if self._stop.is_set():
+            self._log.warning("%s a second time: the stop is under way", signal.Signals(number).name)
+            return
+        self._log.info("%s: stopping", signal.Signals(number).name)
+        self._stop.set()
+
+
+def _node(config: Config, log: logging.Logger) -> NodeLike:
+    """Make the node; imported here because it brings every room with it and a bad flag needs none of them."""
+    from qpq.daemon.node import Node  # noqa: PLC0415
+
+    return Node(config, log)
+
+
+def _fail(log: logging.Logger, error: QpqError) -> int:
+    log.error("not started: %s", error)
+    return FAILED
+
+
+def _say(text: str, code: int) -> int:
+    for line in text.splitlines():
+        sys.stderr.write(f"qpq: {logs.escaped(line)}\n")
+    return code

@@ -1,0 +1,268 @@
+"""One node: makes the rooms, joins them, and takes them down; the only place that knows all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+from qpq.crypto.identity import text_id
+from qpq.daemon import clock, doctor_data, logs, memory, metrics
+from qpq.daemon.control import ControlServer
+from qpq.daemon.control_socket import group_id
+from qpq.daemon.handlers import Handlers
+from qpq.daemon.shell import Shell
+from qpq.discovery.discovery import Discovery, DiscoveryConfig, MdnsMode
+from qpq.errors import QpqError
+from qpq.link.endpoint import Endpoint
+from qpq.mesh import events
+from qpq.mesh.core import Core
+from qpq.mesh.events import State
+from qpq.mesh.limits import Limits
+from qpq.netaddress import NetAddress, NetAddressError
+from qpq.store.database import Database
+from qpq.store.keyring import FILE_NAME, Keyring
+from qpq.wire.frames import Role
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from qpq.crypto.identity import Address, Identity
+    from qpq.daemon.options import Config
+    from qpq.store.keyring_data import User
+
+STORE_NAME = "qpq.db"
+CLOCK_SECONDS = 60.0
+"""How often the wall clock is held against the monotonic one."""
+DRAIN_SECONDS = 2.0
+"""How long links may take to deliver what they hold when the node stops."""
+
+_MIB = 1 << 20
+_ROLES = {"leaf": Role.LEAF, "relay": Role.RELAY, "hub": Role.HUB}
+_VOLATILE = frozenset({"tmpfs", "ramfs"})
+
+
+class Node:
+    """All rooms of one running node. ``start`` once, ``stop`` once, also after a start that failed."""
+
+    def __init__(self, config: Config, log: logging.Logger) -> None:
+        self.config = config
+        self.log = log
+        self.started = time.monotonic()
+        self.keyring = Keyring.open(os.path.join(config.data_dir, FILE_NAME))
+        self.bound: list[doctor_data.Bound] = []
+        self._loop = asyncio.get_running_loop()
+        self._jumps = clock.JumpWatch(time.time, self._loop.time)
+        self._clock: clock.ClockState | None = None
+        self._linked: set[Identity] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._parts_up: list[str] = []
+        self.store: Database
+        self.core: Core
+        self.links: Endpoint
+        self.shell: Shell
+        self.discovery: Discovery
+        self.control: ControlServer
+        self.handlers: Handlers
+
+    async def start(self) -> None:
+        """Come up whole or raise QpqError."""
+        if self.keyring.exposed:
+            self.log.warning("%s could be read by others until now; its mode is 0600 again", self.keyring.path)
+        self._open_store()
+        self._make_core()
+        self._listen()
+        await self._open_control()
+        self._wake_core()
+        await self._start_discovery()
+        self._write_metrics()
+
+    async def stop(self) -> None:
+        """Say goodbye, persist and close everything; what did not come up is left out."""
+        for timer in self._timers.values():
+            timer.cancel()
+        if "discovery" in self._parts_up:
+            await self.discovery.stop()
+        if "control" in self._parts_up:
+            await self.control.stop()
+        if "links" in self._parts_up:
+            self.shell.put(events.Shutdown())
+            self.shell.close()
+            await self.links.close_all(DRAIN_SECONDS)
+        if "store" in self._parts_up:
+            self.store.close()
+        self._parts_up.clear()
+
+    async def reload(self, config: Config) -> None:
+        """Take over the options that need no restart."""
+        new = [peer for peer in config.peer if peer not in self.config.peer]
+        gone = [peer for peer in self.config.peer if peer not in config.peer]
+        self.config = config
+        logs.set_level(config.log_level)
+        for peer in gone:
+            self.log.warning("the peer %s is no longer configured; it is dialled until the next restart", peer)
+        self._dial(new)
+        self._check_clock()
+        self._write_metrics()
+
+    # --- what the rooms tell each other ----------------------------------------------------------
+
+    def delivered(self, effect: events.Deliver) -> None:
+        """Show a message to whoever watches its user's inbox."""
+        self.handlers.delivered(effect)
+
+    def state_changed(self, effect: events.StateChanged) -> None:
+        """Show a message's new state to whoever watches its sender."""
+        self.handlers.state_changed(effect)
+
+    def neighbour_changed(self, effect: events.NeighbourChanged) -> None:
+        """Show a neighbour; look around quickly when one was lost."""
+        if effect.up is not (effect.peer in self._linked):  # else only its users have changed
+            self._linked ^= {effect.peer}
+            what = "linked with" if effect.up else "no link any more with"
+            self.log.info("%s %s at %s", what, text_id(effect.peer), effect.address)
+        self.handlers.neighbour_changed(effect)
+        if not effect.up and "discovery" in self._parts_up:
+            self.discovery.link_lost()
+
+    def user_of(self, address: Address) -> User | None:
+        """Return the local user with that address; the node's own address is its first user's."""
+        if address == self.keyring.node.address:
+            return self.keyring.users[0]
+        return next((user for user in self.keyring.users if user.address == address), None)
+
+    # --- what the commands ask -------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Return the time on the core's clock, in seconds."""
+        return self._loop.time()
+
+    def state_of(self, user: Address, message_id: bytes) -> str:
+        """Return the state of a message that was just taken."""
+        row = self.core.message(user, message_id)
+        return row.state.value if row is not None else State.DELIVERED.value
+
+    def clock_document(self) -> dict[str, object]:
+        """Return whether the wall clock is trusted, and why."""
+        return {} if self._clock is None else {"trusted": self._clock.trusted, "reason": self._clock.reason}
+
+    # --- start, step by step ---------------------------------------------------------------------
+
+    def _open_store(self) -> None:
+        path = os.path.join(self.config.data_dir, STORE_NAME)
+        kind = doctor_data.storage(self.config.data_dir).get("filesystem")
+        found = memory.limits(memory.read())
+        self.durable = kind not in _VOLATILE
+        self.store = Database(path, durable=self.durable, max_bytes=self.config.store_size or found.store_size)
+        self._parts_up.append("store")
+
+    def _make_core(self) -> None:
+        found = memory.read()
+        allowed = memory.limits(found)
+        self.limits = Limits.sized(
+            max_links=self.config.max_links or allowed.max_links,
+            store_bytes=self.config.store_size or allowed.store_size,
+        )
+        self.role = _ROLES.get(self.config.role, Role.LEAF if allowed.leaf else Role.RELAY)
+        if allowed.leaf and self.config.role == "auto":
+            available = found.available // _MIB
+            self.log.warning("%d MB of memory are available: this node is a leaf and carries nothing", available)
+        boot = self.store.next_boot()
+        self.core = Core(self.keyring.node, boot=boot, random=os.urandom, limits=self.limits, role=self.role)
+        self.core.restore(self.store.restore())
+        self.boot = boot
+
+    def _listen(self) -> None:
+        self.links = Endpoint(self.keyring.node, self._link_event)
+        self.shell = Shell(self.core, self.store, self.links, self, group=self.durable)
+        self._parts_up.append("links")
+        try:
+            self.links.listen(self.config.listen)
+        except QpqError as error:
+            self.bound.append(doctor_data.Bound("links", self.config.listen, str(error)))
+            raise
+        self.bound.append(doctor_data.Bound("links", f"UDP port {self.links.port}"))
+
+    async def _open_control(self) -> None:
+        self.handlers = Handlers(self)
+        self.control = ControlServer(
+            self.config.socket,
+            self.handlers.table(),
+            log=self.log,
+            user_exists=lambda name: any(user.name == name for user in self.keyring.users),
+            group=group_id(self.config.socket_group),
+        )
+        await self.control.start()
+        self._parts_up.append("control")
+
+    def _wake_core(self) -> None:
+        self._check_clock()
+        for user in self.keyring.users:
+            self.shell.put(events.UserAdded(user.secret.seed, user.blocked))
+        self._dial(self.config.peer)
+        for peer in self.keyring.peers:
+            self.shell.put(events.Dial(peer.address, identity=peer.identity))
+
+    async def _start_discovery(self) -> None:
+        config = self.config
+        wanted = DiscoveryConfig(
+            identity=self.keyring.node.identity,
+            port=self.links.port,
+            boot=self.boot,
+            mdns=MdnsMode.AUTO if config.mdns else MdnsMode.OFF,
+            beacon=config.beacon,
+            group=config.group,
+            interfaces=config.mesh_interface,
+            group_interfaces=config.group_interface,
+            domain=config.domain,
+        )
+        self.discovery = Discovery(wanted, self.shell.put, self._network_changed, random=os.urandom)
+        self._parts_up.append("discovery")
+        await self.discovery.start()
+
+    # --- while it runs ---------------------------------------------------------------------------
+
+    def _link_event(self, event: events.Event) -> None:
+        self.shell.put(event)
+
+    def _network_changed(self) -> None:
+        self.links.kick()
+        self.shell.put(events.NetworkChanged())
+
+    def _dial(self, addresses: tuple[str, ...] | list[str]) -> None:
+        """Have these dialled for ever; one whose interface is not there yet is tried anew when networks change."""
+        for text in addresses:
+            try:
+                address = str(NetAddress.parse(text))
+            except NetAddressError as error:
+                self.log.warning("%s; it is dialled when that changes", error)
+                address = text
+            self.shell.put(events.Dial(address))
+
+    def _check_clock(self) -> None:
+        jumped = self._jumps.check()
+        judged = clock.assess(self.config.clock_trusted, time.time())
+        if jumped or self._clock is None or judged.trusted != self._clock.trusted:
+            trust = "trusted" if judged.trusted else "not trusted"
+            self.log.info("the wall clock is %s: %s", trust, judged.reason)
+        self._clock = judged
+        self.shell.put(events.ClockSet(self._jumps.offset, judged.trusted))
+        self._later("clock", CLOCK_SECONDS, self._check_clock)
+
+    def _write_metrics(self) -> None:
+        if not self.config.metrics_file:
+            return
+        try:
+            metrics.write(self.config.metrics_file, self.handlers.metrics_text())
+        except metrics.MetricsError as error:
+            self.log.warning("%s", error)
+        self._later("metrics", float(self.config.metrics_interval), self._write_metrics)
+
+    def _later(self, name: str, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back in ``seconds``; a call under the same name that waits gives way."""
+        waiting = self._timers.pop(name, None)
+        if waiting is not None:
+            waiting.cancel()
+        self._timers[name] = self._loop.call_later(seconds, callback)

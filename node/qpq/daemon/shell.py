@@ -1,0 +1,190 @@
+"""The core's hands: hands it events and carries out its effects, in order, each transaction before what follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qpq.daemon.commands import FailedError
+from qpq.mesh import events
+from qpq.mesh.events import Persist
+from qpq.store.faults import StoreError
+from qpq.wire.envelope import decode_envelope
+from qpq.wire.frames import Transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qpq.crypto.identity import Identity
+    from qpq.mesh.core import Core
+    from qpq.mesh.events import Effect, Event
+    from qpq.mesh.records import Store
+    from qpq.wire.frames import Frame
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
+
+
+class Links(Protocol):
+    """What the shell needs of ``link.Endpoint``."""
+
+    def connect(self, address: str, identity: Identity | None = None) -> None:
+        """Dial."""
+        ...
+
+    def send(self, link: int, frame: Frame) -> bool:
+        """Queue a frame."""
+        ...
+
+    def close(self, link: int, code: int, reason: str) -> None:
+        """End a link."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who is told what people may want to see."""
+
+    def delivered(self, effect: events.Deliver) -> None:
+        """A message for a local user is in the store."""
+        ...
+
+    def state_changed(self, effect: events.StateChanged) -> None:
+        """A local user's own message is in another state."""
+        ...
+
+    def neighbour_changed(self, effect: events.NeighbourChanged) -> None:
+        """A neighbour came, went, or serves other users."""
+        ...
+
+
+class Shell:
+    """Runs one core against a store and links.
+
+    ``group``: transactions of all events of one turn of the loop are committed together, so that a
+    disk's fsync is paid once for all of them; without it each event is carried out at once.
+    """
+
+    def __init__(self, core: Core, store: Store, links: Links, watcher: Watcher, *, group: bool) -> None:
+        self.counters: dict[str, int] = {}
+        self._core = core
+        self._store = store
+        self._links = links
+        self._watcher = watcher
+        self._group = group
+        self._loop = asyncio.get_running_loop()
+        self._log = logging.getLogger("qpq.mesh")
+        self._lists: list[list[Effect]] = []
+        self._flush: asyncio.Handle | None = None
+        self._flushing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._refused: dict[bytes, str] = {}
+        self._flushed: list[asyncio.Future[None]] = []
+        self._do: dict[type[Effect], Callable[[Any], object]] = {
+            events.SendFrame: lambda effect: self._links.send(effect.link, effect.frame),
+            events.SendEnvelope: self._send_envelope,
+            events.CloseLink: lambda effect: self._links.close(effect.link, effect.code, effect.reason),
+            events.Connect: lambda effect: self._links.connect(effect.address, effect.identity),
+            events.SetTimer: self._set_timer,
+            events.Count: self._count,
+            events.Notice: lambda effect: self._log.log(_LEVELS[effect.level], "%s", effect.text),
+            events.Deliver: watcher.delivered,
+            events.SendRefused: self._send_refused,
+            events.StateChanged: watcher.state_changed,
+            events.NeighbourChanged: watcher.neighbour_changed,
+        }
+
+    def put(self, event: Event) -> None:
+        """Hand an event to the core; its effects are carried out soon, in order."""
+        self._lists.append(self._core.handle(event, self._loop.time()))
+        if self._flushing:
+            return
+        if not self._group:
+            self.flush()
+        elif self._flush is None:
+            self._flush = self._loop.call_soon(self.flush)
+
+    async def send(self, event: events.SendText) -> None:
+        """Take a local user's message; it is durable when this returns. Raises FailedError with the core's reason."""
+        self.put(event)
+        if self._lists:
+            flushed = self._loop.create_future()
+            self._flushed.append(flushed)
+            await flushed
+        reason = self._refused.pop(event.message_id, None)
+        if reason is not None:
+            raise FailedError(reason)
+
+    def flush(self) -> None:
+        """Carry out what has come together."""
+        self._cancel_flush()
+        self._flushing = True
+        try:
+            while self._lists:
+                lists, self._lists = self._lists, []
+                self._carry_out(lists)
+        finally:
+            self._flushing = False
+        waiting, self._flushed = self._flushed, []
+        for flushed in waiting:
+            if not flushed.done():
+                flushed.set_result(None)
+
+    def close(self) -> None:
+        """Carry out what is left and stop the timer."""
+        self.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _carry_out(self, lists: list[list[Effect]]) -> None:
+        """One transaction for all lists; only where that fails, one for each Persist."""
+        operations = [effect.operations for effects in lists for effect in effects if type(effect) is Persist]
+        stored = False
+        if len(operations) > 1:
+            try:
+                self._store.apply([operation for some in operations for operation in some])
+                stored = True
+            except StoreError:
+                self._count(events.Count("store.group_failed"))
+        for effects in lists:
+            for effect in effects:
+                if type(effect) is not Persist:
+                    self._do[type(effect)](effect)
+                elif not stored and not self._persist(effect):
+                    break
+
+    def _persist(self, effect: Persist) -> bool:
+        try:
+            self._store.apply(effect.operations)
+        except StoreError as error:
+            self._log.warning("the store did not take a change: %s", error)
+            failed = events.PersistFailed(effect.operations, str(error))
+            self._lists.append(self._core.handle(failed, self._loop.time()))
+            return False
+        return True
+
+    def _send_envelope(self, effect: events.SendEnvelope) -> None:
+        envelope = self._store.envelope(effect.envelope_id)
+        if envelope is None:  # deleted by its user since
+            return
+        self._links.send(effect.link, Transfer(effect.hops, effect.copies, effect.age, decode_envelope(envelope)))
+
+    def _set_timer(self, effect: events.SetTimer) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(effect.at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.put(events.Tick())
+
+    def _count(self, effect: events.Count) -> None:
+        self.counters[effect.name] = self.counters.get(effect.name, 0) + effect.amount
+
+    def _send_refused(self, effect: events.SendRefused) -> None:
+        self._refused[effect.message_id] = effect.reason
+
+    def _cancel_flush(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None

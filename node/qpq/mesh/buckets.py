@@ -1,0 +1,24 @@
+"""A token bucket: how much of something may come at once, and how much for long."""
+
+from __future__ import annotations
+
+
+class Bucket:
+    """Holds at most ``depth`` tokens and gains ``rate`` of them a second; it starts full."""
+
+    __slots__ = ("_at", "_depth", "_rate", "_tokens")
+
+    def __init__(self, rate: float, depth: float, now: float) -> None:
+        self._rate = rate
+        self._depth = depth
+        self._tokens = depth
+        self._at = now
+
+    def take(self, amount: float, now: float) -> bool:
+        """Take ``amount`` tokens; False, and none taken, when there are fewer."""
+        self._tokens = min(self._depth, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if amount > self._tokens:
+            return False
+        self._tokens -= amount
+        return True

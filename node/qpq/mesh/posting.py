@@ -1,0 +1,179 @@
+"""A local user's new message: checked, then delivered on this node or sealed, signed and queued."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qpq.crypto.errors import CryptoError
+from qpq.crypto.sealing import ENTROPY_BYTES, OVERHEAD, seal
+from qpq.mesh import counters
+from qpq.mesh.events import Deliver, SendRefused, State, StateChanged
+from qpq.mesh.inbox import MESSAGE_COST
+from qpq.mesh.records import InboxInsert, Kept, OutboxInsert, Queued
+from qpq.wire.body import Body, encode_body
+from qpq.wire.envelope import ADDRESS_SIZE, MAX_TTL, encode_envelope, envelope_id, sign_envelope
+from qpq.wire.errors import WireError
+from qpq.wire.receipts import commitment
+
+if TYPE_CHECKING:
+    from qpq.mesh.chance import Chance
+    from qpq.mesh.clock import Clock
+    from qpq.mesh.effects import Effects
+    from qpq.mesh.events import SendText
+    from qpq.mesh.inbox import Inbox
+    from qpq.mesh.outbox import Outbox
+    from qpq.mesh.sending import Sending
+    from qpq.mesh.served import Served
+    from qpq.mesh.users import LocalUser, Users
+
+_ENVELOPE = 172
+_BODY = 64
+"""Bytes around a payload and around a text, at most."""
+
+_NEIGHBOUR_HOPS = 6
+_UNKNOWN_HOPS = 32
+"""``max_hops`` for a neighbour (twice the route's length and four) and without a route (DESIGN section 5)."""
+
+
+class Posting:
+    """Takes SendText; every message is either queued, delivered here, or refused with the reason."""
+
+    __slots__ = ("_chance", "_clock", "_effects", "_inbox", "_outbox", "_sending", "_served", "_users")
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        chance: Chance,
+        effects: Effects,
+        users: Users,
+        served: Served,
+        inbox: Inbox,
+        outbox: Outbox,
+        sending: Sending,
+    ) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._effects = effects
+        self._users = users
+        self._served = served
+        self._inbox = inbox
+        self._outbox = outbox
+        self._sending = sending
+
+    def text(self, event: SendText, now: float) -> None:
+        """Take a user's message."""
+        author = self._users.get(event.user)
+        if author is None:
+            self._refuse(event, "no such user on this node")
+        elif len(event.recipient) != ADDRESS_SIZE:
+            self._refuse(event, f"an address has {ADDRESS_SIZE} bytes, not {len(event.recipient)}")
+        elif not 1 <= event.ttl <= MAX_TTL:
+            self._refuse(event, f"the time to live is 1 s to {MAX_TTL // 86_400} days, not {event.ttl} s")
+        else:
+            try:
+                self._post(author, event, now)
+            except (CryptoError, WireError) as fault:
+                self._refuse(event, str(fault))
+
+    def _post(self, author: LocalUser, event: SendText, now: float) -> None:
+        """Take a message from ``author``; raises CryptoError, WireError for what cannot be sealed or sent."""
+        body = Body(secret=event.message_id, text=event.text, message_id=event.message_id)
+        size = len(event.text.encode())
+        complaint = self._outbox.complaint(
+            event.user, event.message_id, event.recipient, size + _BODY + OVERHEAD + _ENVELOPE
+        )
+        reader = self._users.reader(event.recipient)
+        if complaint:
+            self._refuse(event, complaint)
+        elif reader is not None:
+            self._deliver_here(reader[0], event, size, now)
+        else:
+            self._queue(author, event, body, now)
+
+    def _queue(self, author: LocalUser, event: SendText, body: Body, now: float) -> None:
+        entropy = self._chance.random(ENTROPY_BYTES)
+        payload = seal(encode_body(body), sender=event.user, recipient=event.recipient, entropy=entropy)
+        served = self._served.link_for(event.recipient) is not None
+        envelope = sign_envelope(
+            author.secret,
+            recipient=event.recipient,
+            payload=payload,
+            commitment=commitment(body.secret),
+            ttl=event.ttl,
+            max_hops=_NEIGHBOUR_HOPS if served else _UNKNOWN_HOPS,
+            timestamp=self._clock.stamp(now),
+            urgent=event.urgent,
+        )
+        data = encode_envelope(envelope)
+        row = Queued(
+            user=event.user,
+            message_id=event.message_id,
+            envelope_id=envelope_id(envelope),
+            recipient=event.recipient,
+            size=len(data),
+            urgent=event.urgent,
+            ttl=event.ttl,
+            born=int(self._clock.life(now)),
+            state=State.QUEUED,
+            copies=0,
+        )
+        self._effects.count(counters.MESSAGE_QUEUED)
+        self._keep(event, now, envelope_id=row.envelope_id, data=data, state=State.QUEUED)
+        self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED))
+        self._sending.start(self._outbox.add(row), envelope, now)
+
+    def _deliver_here(self, reader: LocalUser, event: SendText, size: int, now: float) -> None:
+        user = reader.secret.address
+        kept = Kept(user, event.message_id, event.user, size + MESSAGE_COST, None)
+        if event.user in reader.blocked:
+            self._refuse(event, "the recipient does not take messages from this user")
+            return
+        if self._inbox.knows(user, event.user, event.message_id):
+            self._refuse(event, "a message with this id was delivered already")
+            return
+        if not self._inbox.fits(user, event.user, None, kept.size):
+            self._refuse(event, "the recipient's inbox is full")
+            return
+        self._inbox.add(kept)
+        received = self._clock.unix(now)
+        self._effects.count(counters.TRANSFER_DELIVERED)
+        self._keep(event, now, envelope_id=b"", data=b"", state=State.DELIVERED)
+        self._effects.persist(
+            InboxInsert(
+                user=user,
+                message_id=event.message_id,
+                sender=event.user,
+                envelope_id=b"",
+                text=event.text,
+                urgent=event.urgent,
+                sent=received,
+                received=received,
+                size=kept.size,
+                via=None,
+            )
+        )
+        self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED))
+        self._effects.after(Deliver(user, event.message_id, event.user, event.text, received, event.urgent))
+        self._effects.after(StateChanged(event.user, event.message_id, State.DELIVERED))
+
+    def _keep(self, event: SendText, now: float, *, envelope_id: bytes, data: bytes, state: State) -> None:
+        self._effects.persist(
+            OutboxInsert(
+                user=event.user,
+                message_id=event.message_id,
+                envelope_id=envelope_id,
+                recipient=event.recipient,
+                envelope=data,
+                text=event.text,
+                urgent=event.urgent,
+                ttl=event.ttl,
+                born=int(self._clock.life(now)),
+                sent=self._clock.unix(now),
+                state=state,
+            )
+        )
+
+    def _refuse(self, event: SendText, reason: str) -> None:
+        self._effects.count(counters.MESSAGE_REFUSED)
+        self._effects.do(SendRefused(event.user, event.message_id, reason))

@@ -1,0 +1,178 @@
+"""Envelopes from links: checked, opened, kept and confirmed, or refused with a code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qpq.crypto.errors import CryptoError
+from qpq.crypto.sealing import open_sealed
+from qpq.mesh import counters
+from qpq.mesh.events import Deliver
+from qpq.mesh.inbox import MESSAGE_COST
+from qpq.mesh.records import InboxInsert, Kept, TombstoneDelete, TombstoneExpected, TombstoneInsert
+from qpq.wire.body import decode_body
+from qpq.wire.envelope import Mode, envelope_hash, id_of, verify_envelope
+from qpq.wire.errors import WireError
+from qpq.wire.frames import CustodyCode
+from qpq.wire.receipts import commitment
+
+if TYPE_CHECKING:
+    from qpq.crypto.identity import Address, SecretIdentity
+    from qpq.mesh.clock import Clock
+    from qpq.mesh.effects import Effects
+    from qpq.mesh.inbox import Inbox
+    from qpq.mesh.links import Link
+    from qpq.mesh.tombstones import Tombstones
+    from qpq.mesh.users import LocalUser, Users
+    from qpq.wire.body import Body
+    from qpq.wire.envelope import Envelope
+    from qpq.wire.frames import Transfer
+
+_SWEEP = 4
+"""Expired tombstones that go for each one that comes: more than one, so they cannot pile up."""
+
+
+class Receiving:
+    """Takes TRANSFER; answers each with a receipt, once the message is durable, or a custody code."""
+
+    __slots__ = ("_clock", "_effects", "_inbox", "_tombstones", "_users")
+
+    def __init__(self, *, clock: Clock, effects: Effects, users: Users, inbox: Inbox, tombstones: Tombstones) -> None:
+        self._clock = clock
+        self._effects = effects
+        self._users = users
+        self._inbox = inbox
+        self._tombstones = tombstones
+
+    def transfer(self, link: Link, transfer: Transfer, now: float) -> bool:
+        """Take an envelope; False: its signature is false, which no honest neighbour lets through."""
+        envelope = transfer.envelope
+        digest = envelope_hash(envelope)
+        identifier = id_of(envelope.commitment, digest)
+        stone = self._tombstones.get(identifier)
+        if stone is not None:
+            self._effects.count(counters.TRANSFER_DUPLICATE)
+            self._effects.persist(TombstoneExpected(stone.user, identifier))
+            self._effects.prove(link.number, stone.secret, stone.envelope_hash)
+            return True
+        code = self._take(link, transfer, identifier, digest, now)
+        if code is not None:
+            self.refuse(link, identifier, code)
+        return code is not CustodyCode.BAD_SIGNATURE
+
+    def refuse(self, link: Link, envelope_id: bytes, code: CustodyCode) -> None:
+        """Answer an envelope with a code and count it."""
+        self._effects.count(counters.TRANSFER_REFUSED + code.name.lower())
+        self._effects.answer(link.number, envelope_id, code)
+
+    def undo(self, operation: InboxInsert) -> None:
+        """Forget a message that could not be stored; one that only was to be written again is there."""
+        if operation.via is not None and not operation.envelope_id:
+            return
+        self._inbox.remove_one(operation.user, operation.sender, operation.message_id)
+        self._tombstones.remove(operation.envelope_id)
+
+    def _take(self, link: Link, transfer: Transfer, identifier: bytes, digest: bytes, now: float) -> CustodyCode | None:
+        """Deliver an envelope, or return why not; what costs little is asked first."""
+        envelope = transfer.envelope
+        reader = self._users.reader(recipient_address(envelope)) if envelope.mode is Mode.UNICAST else None
+        if reader is None:
+            return CustodyCode.NOT_HERE
+        user, key = reader
+        code = self._refusal(link, transfer, user, now)
+        if code is not None:
+            return code
+        if not verify_envelope(envelope, identifier):
+            return CustodyCode.BAD_SIGNATURE
+        body = _open(envelope, key)
+        if body is None:
+            return CustodyCode.UNREADABLE
+        stone = TombstoneInsert(
+            user=user.secret.address,
+            envelope_id=identifier,
+            sender=envelope.sender,
+            message_id=body.message_id,
+            secret=body.secret,
+            envelope_hash=digest,
+            expires=int(self._clock.life(now)) + envelope.ttl - transfer.age,
+        )
+        self._deliver(link, envelope, body, stone, now)
+        return None
+
+    def _refusal(self, link: Link, transfer: Transfer, user: LocalUser, now: float) -> CustodyCode | None:
+        """Return what speaks against an envelope before its signature is verified."""
+        envelope = transfer.envelope
+        if transfer.hops > envelope.max_hops:
+            return CustodyCode.TOO_MANY_HOPS
+        if self._expired(link, transfer, now):
+            return CustodyCode.EXPIRED
+        if envelope.sender in user.blocked:
+            return CustodyCode.BLOCKED
+        size = len(envelope.payload) + MESSAGE_COST
+        fits = self._inbox.fits(user.secret.address, envelope.sender, link.peer, size)
+        return None if fits else CustodyCode.QUOTA
+
+    def _expired(self, link: Link, transfer: Transfer, now: float) -> bool:
+        """Judge by age; by the wall clock only where sender, neighbour and this node have a trusted one.
+
+        Two trusted clocks that disagree are not both right, so neither judges then.
+        """
+        envelope = transfer.envelope
+        if transfer.age >= envelope.ttl:
+            return True
+        peer_unix = link.peer_unix(now)
+        if not envelope.timestamp or not peer_unix or not self._clock.agrees(peer_unix, now):
+            return False
+        return self._clock.unix(now) >= envelope.timestamp + envelope.ttl
+
+    def _deliver(self, link: Link, envelope: Envelope, body: Body, stone: TombstoneInsert, now: float) -> None:
+        """Keep, show and confirm a message; one that came before in another envelope is only confirmed."""
+        user, sender = stone.user, stone.sender
+        kept = self._inbox.knows(user, sender, body.message_id)
+        known = kept or self._tombstones.knows(user, sender, body.message_id)
+        self._bury(stone, now)
+        self._effects.prove(link.number, body.secret, stone.envelope_hash)
+        message = InboxInsert(
+            user=user,
+            message_id=body.message_id,
+            sender=sender,
+            envelope_id=b"" if kept else stone.envelope_id,
+            text=body.text,
+            urgent=envelope.urgent,
+            sent=envelope.timestamp,
+            received=self._clock.unix(now),
+            size=len(body.text.encode()) + MESSAGE_COST,
+            via=link.peer,
+        )
+        if kept or not known:
+            # One that is kept is written once more, to no effect, so that this receipt does not hang on a
+            # transaction before this one; one that the user deleted stays deleted.
+            self._effects.persist(message)
+        if known:
+            self._effects.count(counters.TRANSFER_RESENT)
+            return
+        self._inbox.add(Kept(user, body.message_id, sender, message.size, link.peer))
+        self._effects.count(counters.TRANSFER_DELIVERED)
+        self._effects.after(Deliver(user, body.message_id, sender, body.text, message.received, envelope.urgent))
+
+    def _bury(self, stone: TombstoneInsert, now: float) -> None:
+        for gone, expired in self._tombstones.make_room(self._clock.life(now), _SWEEP):
+            if not expired:
+                self._effects.count(counters.TOMBSTONE_EVICTED)
+            self._effects.persist(TombstoneDelete(gone.user, gone.envelope_id))
+        self._tombstones.add(stone)
+        self._effects.persist(stone)
+
+
+def recipient_address(envelope: Envelope) -> Address:
+    """Return the recipient of a unicast envelope as the address it is."""
+    return envelope.recipient  # type: ignore[return-value]
+
+
+def _open(envelope: Envelope, key: SecretIdentity) -> Body | None:
+    """Return what is inside the seal; None: not sealed for this key, or of a form not known here."""
+    try:
+        body = decode_body(open_sealed(envelope.payload, sender=envelope.sender, recipient_secret=key))
+    except (CryptoError, WireError):
+        return None
+    return body if commitment(body.secret) == envelope.commitment else None

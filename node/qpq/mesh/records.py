@@ -1,0 +1,187 @@
+"""What the core asks of the store: operations of a Persist, rows for a restart, and the store's port.
+
+Every row belongs to a user (32-byte address). Ages are kept on the node's clock of life
+(``mesh.clock``), in whole seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from qpq.crypto.identity import Address, Identity
+    from qpq.mesh.events import State
+
+
+# --- operations ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxInsert:
+    """Keep a local user's own message; ``envelope`` empty: it was delivered on this very node.
+
+    ``born`` and ``ttl`` are seconds of life, ``sent`` Unix seconds (0: unknown).
+    """
+
+    user: Address
+    message_id: bytes
+    envelope_id: bytes
+    recipient: Address
+    envelope: bytes
+    text: str
+    urgent: bool
+    ttl: int
+    born: int
+    sent: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """A message changed its state; delivered and expired ones need their envelope no longer."""
+
+    user: Address
+    message_id: bytes
+    state: State
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxInsert:
+    """Keep a message for a local user, unless it is kept; ``via``: the neighbour that brought it (None: this node).
+
+    ``envelope_id`` is empty for a local message and for one that is only to be there for sure.
+    ``sent`` and ``received`` are Unix seconds (0: unknown), ``size`` counts against the caps.
+    """
+
+    user: Address
+    message_id: bytes
+    sender: Address
+    envelope_id: bytes
+    text: str
+    urgent: bool
+    sent: int
+    received: int
+    size: int
+    via: Identity | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDelete:
+    """The user deleted a message, from inbox and outbox."""
+
+    user: Address
+    message_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UserDelete:
+    """A user is gone with everything kept for it."""
+
+    user: Address
+
+
+@dataclass(frozen=True, slots=True)
+class TombstoneInsert:
+    """An envelope was delivered here: its receipt is ``(secret, envelope_hash)``, valid to ``expires`` of life."""
+
+    user: Address
+    envelope_id: bytes
+    sender: Address
+    message_id: bytes
+    secret: bytes
+    envelope_hash: bytes
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class TombstoneDelete:
+    """The tombstone has expired or gave way."""
+
+    user: Address
+    envelope_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TombstoneExpected:
+    """Changes nothing; the transaction fails (StoreFull) where this tombstone was never stored.
+
+    With it the receipt of a duplicate hangs on the transaction that stored the first: a group
+    commit that failed in between must not let it out.
+    """
+
+    user: Address
+    envelope_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The clock of life as of now: ``life`` seconds, wall clock ``unix`` seconds (0: not trusted)."""
+
+    life: int
+    unix: int
+
+
+Operation: TypeAlias = (
+    OutboxInsert
+    | OutboxState
+    | InboxInsert
+    | MessageDelete
+    | UserDelete
+    | TombstoneInsert
+    | TombstoneDelete
+    | TombstoneExpected
+    | Checkpoint
+)
+
+
+# --- rows for a restart ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A message of a local user that is still on its way; ``size`` is that of its envelope (bytes)."""
+
+    user: Address
+    message_id: bytes
+    envelope_id: bytes
+    recipient: Address
+    size: int
+    urgent: bool
+    ttl: int
+    born: int
+    state: State
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A message in a local user's inbox."""
+
+    user: Address
+    message_id: bytes
+    sender: Address
+    size: int
+    via: Identity | None
+
+
+Row: TypeAlias = Queued | Kept | TombstoneInsert | Checkpoint
+
+
+class Store(Protocol):
+    """The store as the core's caller uses it; ``store.Database`` is one, the tests have another."""
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """Carry out all operations or none, durably."""
+        ...
+
+    def envelope(self, envelope_id: bytes) -> bytes | None:
+        """Return the bytes of a queued envelope."""
+        ...
+
+    def restore(self) -> Iterable[Row]:
+        """Return what ``Core.restore`` takes."""
+        ...

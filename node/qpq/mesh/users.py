@@ -1,0 +1,80 @@
+"""The users of this node: their keys, whom they block, and the announces that tell neighbours of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qpq.crypto.identity import SecretIdentity
+from qpq.wire.announce import sign_announce
+
+if TYPE_CHECKING:
+    from qpq.crypto.identity import Address
+    from qpq.wire.frames import Announce
+
+
+class LocalUser:
+    """One user of this node."""
+
+    __slots__ = ("announce", "blocked", "secret")
+
+    def __init__(self, secret: SecretIdentity, blocked: frozenset[Address], announce: Announce) -> None:
+        self.secret = secret
+        self.blocked = blocked
+        self.announce = announce
+
+
+class Users:
+    """At most ``cap`` users; the first one added also reads what is sent to the node's own address."""
+
+    __slots__ = ("_boot", "_cap", "_counter", "_node", "_users")
+
+    def __init__(self, node: SecretIdentity, *, boot: int, cap: int) -> None:
+        self._node = node
+        self._boot = boot
+        self._cap = cap
+        self._counter = 0
+        self._users: dict[Address, LocalUser] = {}
+
+    def add(self, seed: bytes, blocked: frozenset[Address]) -> LocalUser | None:
+        """Add the user of an Ed25519 seed (32 bytes); None: there are too many already.
+
+        A user that exists keeps its place and gets the new block list. Raises CryptoError for a
+        seed of another length.
+        """
+        secret = SecretIdentity(seed)
+        known = self._users.get(secret.address)
+        if known is not None:
+            known.blocked = blocked
+            return known
+        if len(self._users) >= self._cap:
+            return None
+        self._counter += 1
+        announce = sign_announce(secret, node=self._node.identity, boot=self._boot, counter=self._counter)
+        user = self._users[secret.address] = LocalUser(secret, blocked, announce)
+        return user
+
+    def remove(self, address: Address) -> bool:
+        """Forget a user; whether there was one."""
+        return self._users.pop(address, None) is not None
+
+    def get(self, address: Address) -> LocalUser | None:
+        """Return the user with this very address."""
+        return self._users.get(address)
+
+    def reader(self, recipient: Address) -> tuple[LocalUser, SecretIdentity] | None:
+        """Return who reads what is sent to ``recipient``, and the key that opens it; None: nobody here."""
+        user = self._users.get(recipient)
+        if user is not None:
+            return user, user.secret
+        if recipient == self._node.address:
+            for first in self._users.values():
+                return first, self._node
+        return None
+
+    def addresses(self) -> tuple[Address, ...]:
+        """Return the users' addresses, the first added first."""
+        return tuple(self._users)
+
+    def announces(self) -> tuple[Announce, ...]:
+        """Return what a new neighbour is told."""
+        return tuple(user.announce for user in self._users.values())

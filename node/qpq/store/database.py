@@ -1,0 +1,286 @@
+"""The durable store behind the core's port: one SQLite file with outbox, inbox and tombstones.
+
+Durable stores (disk, USB) run in WAL mode with synchronous=FULL: what ``apply`` returned from is
+there after a power cut. Others (tmpfs) skip the syncs. The file is open to this process alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from qpq.mesh.records import Checkpoint, Kept, MessageDelete, Queued, TombstoneInsert
+from qpq.store.entries import Counts, InboxEntry, OutboxEntry
+from qpq.store.faults import StoreBusyError, StoreDamagedError, StoreError, StoreFullError
+from qpq.store.schema import FINAL, STATES, prepare
+from qpq.store.writers import GROWING, Writers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from qpq.crypto.identity import Address
+    from qpq.mesh.records import Operation, Row
+
+DEFAULT_MAX_BYTES = 64 << 20
+MAX_HISTORY = 1_000
+"""Delivered and expired messages kept for each user to look at; the oldest go."""
+
+_PAGE = 4096
+_RESERVE_PAGES = 16
+"""Pages beyond the limit for what must not fail when the store is full: states, deletions, checkpoints."""
+_CHECK_BELOW = 8 << 20
+"""Bytes up to which a file is checked whole when it is opened; larger ones are found damaged when read."""
+_LOCK_WAIT_S = 2.0
+_WAL_PAGES = 64
+_WAL_PAGES_DURABLE = 512
+_CACHE_KIB = 256
+_CACHE_KIB_DURABLE = 2048
+_ROWS_AT_ONCE = 256
+_MAX_ASIDE = 100
+
+_INBOX = "SELECT number, message_id, sender, text, urgent, sent, received, read FROM inbox"
+_OUTBOX = "SELECT number, message_id, recipient, text, urgent, sent, ttl, state, copies FROM outbox"
+
+
+class Database:
+    """The store in the file ``path`` (":memory:" for tests), at most ``max_bytes`` large.
+
+    Raises StoreDamagedError, StoreTooNewError, StoreBusyError, StoreError where it cannot be
+    opened; a file that is refused is left as it is.
+    """
+
+    def __init__(
+        self, path: str, *, durable: bool = True, max_bytes: int = DEFAULT_MAX_BYTES, history: int = MAX_HISTORY
+    ) -> None:
+        self.path = path
+        self.max_bytes = max_bytes
+        self._connection = self._connect()
+        self._writers = Writers(self._connection, history)
+        try:
+            self._set_up(durable)
+        except sqlite3.Error as fault:
+            self._connection.close()
+            raise self._name(fault) from fault
+        except StoreError:
+            self._connection.close()
+            raise
+
+    # --- the core's port -------------------------------------------------------------------------
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """Carry out all operations or none, as one transaction; for a group commit pass them in order.
+
+        Raises StoreFullError when there is no room, StoreDamagedError, StoreError.
+        """
+        try:
+            self._write(operations)
+        except StoreFullError:
+            if any(isinstance(operation, GROWING) for operation in operations):
+                raise
+            self._limit_pages(_RESERVE_PAGES)
+            try:
+                self._write(operations)
+            finally:
+                self._limit_pages(0)
+
+    def envelope(self, envelope_id: bytes) -> bytes | None:
+        """Return the bytes of an envelope on its way; None: it is not there any more."""
+        rows = self._read("SELECT envelope FROM outbox WHERE envelope_id = ?", (envelope_id,))
+        return rows[0][0] if rows else None
+
+    def restore(self) -> Iterator[Row]:
+        """Go through what ``Core.restore`` takes; nothing is written meanwhile."""
+        meta = dict(self._read("SELECT key, value FROM meta", ()))
+        yield Checkpoint(meta.get("life", 0), meta.get("unix", 0))
+        for row in self._each(
+            "SELECT user, message_id, envelope_id, recipient, length(envelope), urgent, ttl, born, state, copies"
+            " FROM outbox WHERE envelope IS NOT NULL ORDER BY number"
+        ):
+            user, message_id, envelope_id, recipient, size, urgent, ttl, born, state, copies = row
+            yield Queued(user, message_id, envelope_id, recipient, size, bool(urgent), ttl, born, STATES[state], copies)
+        for row in self._each("SELECT user, message_id, sender, size, via FROM inbox ORDER BY number"):
+            yield Kept(*row)
+        for row in self._each("SELECT user, envelope_id, sender, message_id, secret, hash, expires FROM tombstone"):
+            yield TombstoneInsert(*row)
+
+    # --- for people ----------------------------------------------------------------------------------
+
+    def inbox(
+        self, user: Address, *, unread: bool = False, limit: int = 100, after: int | None = None
+    ) -> list[InboxEntry]:
+        """Return a user's messages, oldest first: the last ``limit``, or the first behind number ``after``."""
+        rows = self._some(_INBOX, user, "AND read = 0" if unread else "", limit, after)
+        return [
+            InboxEntry(number, message_id, sender, text, bool(urgent), sent, received, bool(read))
+            for number, message_id, sender, text, urgent, sent, received, read in rows
+        ]
+
+    def outbox(self, user: Address, *, limit: int = 100, after: int | None = None) -> list[OutboxEntry]:
+        """Return what a user sent, oldest first: the last ``limit``, or the first behind number ``after``."""
+        rows = self._some(_OUTBOX, user, "", limit, after)
+        return [
+            OutboxEntry(number, message_id, recipient, text, bool(urgent), sent, ttl, STATES[state], copies)
+            for number, message_id, recipient, text, urgent, sent, ttl, state, copies in rows
+        ]
+
+    def message_ids(self, user: Address) -> list[bytes]:
+        """Return the ids of a user's messages, of inbox and outbox, for whoever types a prefix."""
+        rows = self._read(
+            "SELECT message_id FROM inbox WHERE user = ?1 UNION SELECT message_id FROM outbox WHERE user = ?1", (user,)
+        )
+        return [row[0] for row in rows]
+
+    def correspondents(self, user: Address) -> list[bytes]:
+        """Return the addresses a user has messages from or to, for whoever types a prefix."""
+        rows = self._read(
+            "SELECT sender FROM inbox WHERE user = ?1 UNION SELECT recipient FROM outbox WHERE user = ?1", (user,)
+        )
+        return [row[0] for row in rows]
+
+    def mark_read(self, user: Address, numbers: Sequence[int]) -> None:
+        """Note that a user has seen these messages of the own inbox."""
+        with self._transaction():
+            self._connection.executemany(
+                "UPDATE inbox SET read = 1 WHERE user = ? AND number = ?", [(user, number) for number in numbers]
+            )
+
+    def delete(self, user: Address, message_id: bytes) -> None:
+        """Delete a message behind the core's back, for a store without a running node."""
+        self.apply((MessageDelete(user, message_id),))
+
+    def counts(self) -> Counts:
+        """Return what there is, for ``qpq status``."""
+        inbox = self._read(
+            "SELECT count(*), coalesce(sum(read = 0), 0), coalesce(min(nullif(received, 0)), 0) FROM inbox", ()
+        )[0]
+        outbox = self._read("SELECT coalesce(sum(state < ?1), 0), coalesce(sum(state >= ?1), 0) FROM outbox", (FINAL,))[
+            0
+        ]
+        tombstones = self._read("SELECT count(*) FROM tombstone", ())[0][0]
+        pages = self._read("PRAGMA page_count", ())[0][0] - self._read("PRAGMA freelist_count", ())[0][0]
+        return Counts(inbox[0], inbox[1], outbox[0], outbox[1], tombstones, pages * _PAGE, self.max_bytes, inbox[2])
+
+    def next_boot(self, floor: int = 0) -> int:
+        """Count a start of the node, durably, and return its number (1 or more, 32 bits).
+
+        ``floor``: the least it may be, for a store that may have been lost (tmpfs).
+        """
+        boots = self._read("SELECT value FROM meta WHERE key = 'boot'", ())
+        boot = max(boots[0][0] + 1 if boots else 1, floor)
+        with self._transaction():
+            self._writers.set_meta("boot", boot)
+        return boot
+
+    def close(self) -> None:
+        """Move everything into the one file and close it; later calls raise StoreError."""
+        with suppress(sqlite3.Error):  # what stays in the WAL is read at the next start
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+
+    # --- SQLite ----------------------------------------------------------------------------------------
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            if self.path != ":memory:":
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's own files follow this mode
+            return sqlite3.connect(self.path, timeout=_LOCK_WAIT_S, isolation_level=None)
+        except (OSError, sqlite3.Error) as fault:
+            raise StoreError(f"the message store {self.path} cannot be opened: {fault}") from fault
+
+    def _set_up(self, durable: bool) -> None:
+        execute = self._connection.execute
+        execute("PRAGMA locking_mode = EXCLUSIVE")
+        execute(f"PRAGMA page_size = {_PAGE}")
+        prepare(self._connection, self.path)
+        execute("PRAGMA journal_mode = WAL")
+        execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+        execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES_DURABLE if durable else _WAL_PAGES}")
+        execute(f"PRAGMA cache_size = -{_CACHE_KIB_DURABLE if durable else _CACHE_KIB}")
+        execute("PRAGMA temp_store = MEMORY")
+        execute("PRAGMA secure_delete = FAST")
+        self._limit_pages(0)
+        if execute("PRAGMA page_count").fetchone()[0] * _PAGE <= _CHECK_BELOW:
+            verdict = execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise StoreDamagedError(self._damage(verdict))
+
+    def _limit_pages(self, reserve: int) -> None:
+        self._connection.execute(f"PRAGMA max_page_count = {max(1, self.max_bytes // _PAGE) + reserve}")
+
+    def _write(self, operations: Sequence[Operation]) -> None:
+        with self._transaction():
+            for operation in operations:
+                self._writers.write(operation)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Hold a transaction; whatever goes wrong undoes it. Raises StoreError of some kind."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+        except sqlite3.Error as fault:
+            raise self._name(fault) from fault
+
+    def _read(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
+        try:
+            return self._connection.execute(statement, parameters).fetchall()
+        except sqlite3.Error as fault:
+            raise self._name(fault) from fault
+
+    def _each(self, statement: str) -> Iterator[Any]:
+        try:
+            cursor = self._connection.execute(statement)
+            while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+                yield from rows
+        except sqlite3.Error as fault:
+            raise self._name(fault) from fault
+
+    def _some(self, select: str, user: Address, condition: str, limit: int, after: int | None) -> list[Any]:
+        start = f"{select} WHERE user = ? {condition}"
+        if after is not None:
+            return self._read(f"{start} AND number > ? ORDER BY number LIMIT ?", (user, after, limit))
+        return self._read(f"{start} ORDER BY number DESC LIMIT ?", (user, limit))[::-1]
+
+    def _name(self, fault: sqlite3.Error) -> StoreError:
+        """Return the fault in the words of this room."""
+        code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return StoreFullError(f"the message store {self.path} is full: delete messages or give it more room")
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return StoreDamagedError(self._damage(str(fault)))
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreBusyError(f"the message store {self.path} is open in another process: stop that one first")
+        return StoreError(f"the message store {self.path} failed: {fault}")
+
+    def _damage(self, what: str) -> str:
+        return (
+            f"the message store {self.path} is damaged ({what}). It was left as it is. To start with an empty one,"
+            " move it away together with the files of the same name that end in -wal and -shm"
+        )
+
+
+def set_aside(path: str) -> str:
+    """Rename a store's files so that a new one can be made, and return the new name; nothing is deleted.
+
+    Raises StoreError where they cannot be renamed.
+    """
+    for number in range(1, _MAX_ASIDE + 1):
+        aside = f"{path}.damaged-{number}"
+        if not os.path.lexists(aside):
+            break
+    else:
+        raise StoreError(f"{_MAX_ASIDE} damaged stores lie beside {path}: look at them and remove some")
+    try:
+        for ending in ("-wal", "-shm", ""):
+            if os.path.lexists(path + ending):
+                os.rename(path + ending, aside + ending)
+    except OSError as fault:
+        raise StoreError(f"{path} cannot be moved away: {fault}") from fault
+    return aside

@@ -1,0 +1,53 @@
+"""What the message store tells people: messages of an inbox, of an outbox, and how much there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qpq.crypto.identity import Address
+    from qpq.mesh.events import State
+
+
+@dataclass(frozen=True, slots=True)
+class InboxEntry:
+    """A message a user got; ``number`` grows with arrival, times are Unix seconds (0: unknown)."""
+
+    number: int
+    message_id: bytes
+    sender: Address
+    text: str
+    urgent: bool
+    sent: int
+    received: int
+    read: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """A message a user sent; ``number`` grows with sending, ``sent`` Unix seconds (0: unknown), ``ttl`` seconds."""
+
+    number: int
+    message_id: bytes
+    recipient: Address
+    text: str
+    urgent: bool
+    sent: int
+    ttl: int
+    state: State
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many messages there are, bytes taken and allowed, and when the oldest kept one came (Unix, 0: none)."""
+
+    inbox: int
+    unread: int
+    waiting: int
+    finished: int
+    tombstones: int
+    used_bytes: int
+    max_bytes: int
+    oldest: int

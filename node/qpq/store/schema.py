@@ -1,0 +1,100 @@
+"""The tables of the message store, version 1, and how a file gets or has them.
+
+Every row carries the user it belongs to. ``born`` and ``expires`` are seconds of the clock of
+life (``mesh.clock``), ``sent`` and ``received`` Unix seconds (0: unknown).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from qpq.mesh.events import State
+from qpq.store.faults import StoreDamagedError, StoreTooNewError
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+VERSION: Final = 1
+APPLICATION_ID: Final = 0x71707131  # "qpq1"
+
+STATES: Final = (State.QUEUED, State.RELAYED, State.DELIVERED, State.EXPIRED)
+"""A state is stored as its place here; from ``FINAL`` on the envelope is needed no longer."""
+FINAL: Final = 2
+
+_TABLES = (
+    """CREATE TABLE meta (
+        key TEXT PRIMARY KEY NOT NULL,
+        value INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE outbox (
+        number INTEGER PRIMARY KEY,
+        user BLOB NOT NULL,
+        message_id BLOB NOT NULL,
+        envelope_id BLOB,
+        recipient BLOB NOT NULL,
+        urgent INTEGER NOT NULL,
+        ttl INTEGER NOT NULL,
+        born INTEGER NOT NULL,
+        sent INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        copies INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        envelope BLOB,
+        UNIQUE (user, message_id)
+    )""",
+    "CREATE UNIQUE INDEX outbox_envelope ON outbox (envelope_id) WHERE envelope_id IS NOT NULL",
+    """CREATE TABLE inbox (
+        number INTEGER PRIMARY KEY,
+        user BLOB NOT NULL,
+        message_id BLOB NOT NULL,
+        sender BLOB NOT NULL,
+        envelope_id BLOB,
+        urgent INTEGER NOT NULL,
+        sent INTEGER NOT NULL,
+        received INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        via BLOB,
+        read INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        UNIQUE (user, message_id, sender)
+    )""",
+    """CREATE TABLE tombstone (
+        envelope_id BLOB PRIMARY KEY NOT NULL,
+        user BLOB NOT NULL,
+        sender BLOB NOT NULL,
+        message_id BLOB NOT NULL,
+        secret BLOB NOT NULL,
+        hash BLOB NOT NULL,
+        expires INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+
+def prepare(connection: Connection, path: str) -> None:
+    """Create the tables in an empty file, or see that the file has them.
+
+    Raises StoreDamagedError for another program's file, StoreTooNewError for a later version.
+    """
+    application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+    if not application and not version and not _pragma(connection, "page_count"):
+        _create(connection)
+    elif application != APPLICATION_ID:
+        raise StoreDamagedError(f"{path} is no message store of this program: move it away or choose another data-dir")
+    elif version > VERSION:
+        raise StoreTooNewError(
+            f"{path} was written by a newer version (store version {version}, this program knows {VERSION}): "
+            "update the program or choose another data-dir; the file was not touched"
+        )
+
+
+def _create(connection: Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _TABLES:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+def _pragma(connection: Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
