@@ -1,0 +1,1 @@
+"""How nodes hear of each other: link-local beacon, multicast DNS, and the interfaces they run on."""
