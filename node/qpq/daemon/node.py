@@ -16,6 +16,7 @@ from qpq.daemon.shell import Shell
 from qpq.discovery.discovery import Discovery, DiscoveryConfig, MdnsMode
 from qpq.errors import QpqError
 from qpq.link.endpoint import Endpoint
+from qpq.link.limits import LinkLimits
 from qpq.mesh import events
 from qpq.mesh.core import Core
 from qpq.mesh.events import State
@@ -175,7 +176,7 @@ class Node:
         self.boot = boot
 
     def _listen(self) -> None:
-        self.links = Endpoint(self.keyring.node, self._link_event)
+        self.links = Endpoint(self.keyring.node, self._link_event, LinkLimits.sized(max_links=self.limits.max_links))
         self.shell = Shell(self.core, self.store, self.links, self, group=self.durable)
         self._parts_up.append("links")
         try:

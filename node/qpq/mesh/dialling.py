@@ -211,7 +211,7 @@ class Dialling:
 
     def _give_up(self, now: float) -> None:
         for candidate in tuple(self._dials.values()):
-            if candidate.dialled_at is not None and now - candidate.dialled_at >= self._limits.dial_s:
+            if candidate.dialled_at is not None and candidate.dialled_at + self._limits.dial_s <= now:
                 self.failed(candidate.address, "no answer", now)
 
     def _back_off(self, candidate: Candidate, reason: str, now: float) -> None:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _FRAMING = 32
 """Bytes by which a TRANSFER may exceed the stored form of its envelope."""
 
+_ROUNDING_S = 0.001
+"""What sums of times may be off by: a timer that comes by so much early is not set again."""
+
 
 class _Window:
     """What one usable link carries without an answer."""
@@ -170,7 +173,7 @@ class Sending:
         message = self._outbox.get(envelope_id)
         if message is None:
             return
-        if self._clock.life(now) < message.born + message.ttl:
+        if self._clock.life(now) < message.born + message.ttl - _ROUNDING_S:
             self._timers.set((Due.EXPIRE, envelope_id), self._expiry(message, now))
             return
         self.drop(message, now)

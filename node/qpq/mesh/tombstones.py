@@ -43,16 +43,15 @@ class Tombstones:
             self._by_expiry = [(stone.expires, stone.envelope_id) for stone in self._by_id.values()]
             heapify(self._by_expiry)
 
-    def remove(self, envelope_id: bytes) -> TombstoneInsert | None:
-        """Take a tombstone away; None: there was none."""
+    def remove(self, envelope_id: bytes) -> None:
+        """Take a tombstone away; one that is not there is no fault."""
         tombstone = self._by_id.pop(envelope_id, None)
-        if tombstone is not None:
-            key = (tombstone.user, tombstone.sender, tombstone.message_id)
-            if self._messages[key] == 1:
-                del self._messages[key]
-            else:
-                self._messages[key] -= 1
-        return tombstone
+        if tombstone is None:
+            return
+        key = (tombstone.user, tombstone.sender, tombstone.message_id)
+        self._messages[key] -= 1
+        if not self._messages[key]:
+            del self._messages[key]
 
     def make_room(self, life: float, most: int) -> list[tuple[TombstoneInsert, bool]]:
         """Take away at most ``most`` that have expired, and those that must give way to one more.
@@ -66,8 +65,9 @@ class Tombstones:
             if len(self._by_id) < self._cap and not (expired and len(gone) < most):
                 break
             heappop(self._by_expiry)
-            tombstone = self.remove(envelope_id)
-            if tombstone is not None:
+            tombstone = self._by_id.get(envelope_id)
+            if tombstone is not None and tombstone.expires == expires:
+                self.remove(envelope_id)
                 gone.append((tombstone, expired))
         return gone
 

@@ -1,0 +1,381 @@
+"""One link: a QUIC connection, the identity behind it, and frames on its one stream.
+
+It does no I/O and reads no clock: datagrams and times (seconds, monotonic) come in, datagrams, events
+and the time of the next timer come out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from aioquic.quic.events import (
+    ConnectionIdRetired,
+    HandshakeCompleted,
+    StopSendingReceived,
+    StreamDataReceived,
+    StreamReset,
+)
+from aioquic.quic.packet import QuicErrorCode
+
+from qpq.errors import QpqError
+from qpq.link.aioquic_private import LinkConnection, Trust
+from qpq.link.aioquic_private_tls import Hooks
+from qpq.link.certificates import sole_identity
+from qpq.link.endings import Verdict, explain
+from qpq.link.errors import CertificateError
+from qpq.link.liveness import NEVER, Liveness
+from qpq.link.ports import LinkRow, Phase
+from qpq.link.refusals import Refusal, printable
+from qpq.mesh.events import FrameReceived, LinkUp
+from qpq.netaddress import NetAddress
+from qpq.wire.codec import FrameDecoder, FrameEncoder, close_code
+from qpq.wire.errors import FrameTooLongError, WireError
+from qpq.wire.frames import MAX_FRAME, CloseCode, Hello
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from aioquic.quic.configuration import QuicConfiguration
+    from aioquic.quic.events import QuicEvent
+    from aioquic.tls import SessionTicket
+
+    from qpq.crypto.identity import Identity
+    from qpq.link.ports import Host
+    from qpq.link.sources import Local, SockAddr, Source
+    from qpq.link.tickets import Bound
+    from qpq.mesh.events import Event
+    from qpq.wire.frames import Frame
+
+P2P_ALPN: Final = "quicproquo/p2p/1"
+TRUST: Final = {P2P_ALPN: Trust(mutual=True)}
+"""What each ALPN of this port asks for; further services of the node join here with rules of their own."""
+
+_STREAM = 0
+_MIN_KEEPALIVE_S = 5.0  # whatever idle time a peer wishes for
+_LIBRARY_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What hostile bytes can make a parser raise that is not ours: it costs that peer its connection, nobody else."""
+
+
+class Link:
+    """One connection, from the first packet to its end.
+
+    ``address`` is the text that was dialled or where the peer called from; ``dialled`` the identity
+    that must answer (None: anybody), ``ticket`` what a dial resumes with, ``source`` who called and
+    ``local`` which of the own addresses.
+    """
+
+    __slots__ = (
+        "_decoder", "_encoder", "_host", "_jitter", "_liveness", "_outbox", "_pending", "_pending_bytes",
+        "_refusal", "_ticket", "_until", "address", "alternatives", "dialled", "ids", "initiator", "local",
+        "now", "number", "peer", "phase", "quic", "reason", "received_bytes", "resumed", "sent_bytes", "silent",
+        "source", "timer_at",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        host: Host,
+        configuration: QuicConfiguration,
+        *,
+        address: str,
+        now: float,
+        patience: float,
+        dialled: Identity | None = None,
+        ticket: Bound | None = None,
+        source: Source | None = None,
+        local: Local = b"",
+        original_destination: bytes | None = None,
+        retry_source: bytes | None = None,
+    ) -> None:
+        self.number = number
+        self.address = address
+        self.alternatives: list[SockAddr] = []
+        self.ids: set[bytes] = set()
+        self.initiator = configuration.is_client
+        self.local = local
+        self.now = now
+        self.peer: Identity | None = None
+        self.phase = Phase.HANDSHAKE
+        self.reason = ""
+        self.received_bytes = self.sent_bytes = 0
+        self.resumed = False
+        self.silent = False
+        self.source = source
+        self.timer_at = NEVER
+        self._host = host
+        self.dialled = dialled
+        self._ticket = ticket
+        self._until = now + patience
+        self._encoder: FrameEncoder | None = None
+        self._decoder: FrameDecoder | None = None
+        self._jitter = host.chance()
+        self._outbox: list[tuple[bytes, SockAddr]] = []
+        self._liveness = Liveness(host.limits)
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._refusal: Refusal | None = None
+        self.quic = LinkConnection(
+            configuration,
+            Hooks(self._new_id, self._judge, self._redeem, self._keep),
+            TRUST,
+            window=host.limits.receive_window,
+            acknowledge_s=host.limits.acknowledge_s,
+            original_destination=original_destination,
+            retry_source=retry_source,
+        )
+
+    # bytes in, events out
+
+    def receive(self, data: bytes, address: SockAddr, now: float) -> None:
+        """Take a datagram that carries one of this link's ids."""
+        self.now = now
+        self.received_bytes += len(data)
+        try:
+            self.quic.receive_datagram(data, address, now)
+        except _LIBRARY_FAULTS as fault:
+            self._fail(fault)
+
+    def events(self) -> list[Event]:
+        """Return what the datagrams so far mean."""
+        events: list[Event] = []
+        while (event := self.quic.next_event()) is not None:
+            if not self.reason:
+                self._handle(event, events)
+        return events
+
+    def _handle(self, event: QuicEvent, events: list[Event]) -> None:
+        kind = type(event)
+        if kind is StreamDataReceived:
+            self._read(event, events)  # type: ignore[arg-type]
+        elif kind is HandshakeCompleted:
+            self._complete(event, events)  # type: ignore[arg-type]
+        elif kind is ConnectionIdRetired:
+            self._host.release_connection_id(event.connection_id)  # type: ignore[attr-defined]
+        elif kind is StreamReset or kind is StopSendingReceived:
+            self.close(CloseCode.NOT_PERMITTED, "the stream was broken off", Refusal.PROTOCOL)
+
+    def _read(self, event: StreamDataReceived, events: list[Event]) -> None:
+        if self._decoder is None or self._encoder is None:
+            return
+        try:
+            frames = self._decoder.feed(event.data)
+        except WireError as error:
+            self.close(close_code(error), str(error), Refusal.MALFORMED)
+            return
+        for frame in frames:
+            if type(frame) is Hello:
+                self._encoder.max_frame = min(frame.max_frame, MAX_FRAME)
+            events.append(FrameReceived(self.number, frame))
+        if event.end_stream:
+            self.close(CloseCode.NOT_PERMITTED, "the stream was ended", Refusal.PROTOCOL)
+
+    def _complete(self, event: HandshakeCompleted, events: list[Event]) -> None:
+        self.resumed = event.session_resumed
+        peer = self._ticket.identity if self.resumed and self._ticket is not None else self.quic.proven
+        if peer is None:
+            self.close(CloseCode.IDENTITY, "no certificate", Refusal.CERTIFICATE)
+        elif self.dialled is not None and peer != self.dialled:
+            self.close(CloseCode.IDENTITY, "another key than the one dialled", Refusal.NOT_DIALLED)
+        elif peer == self._host.own:
+            self.close(CloseCode.SELF, "this is the node itself", Refusal.SELF)
+        else:
+            self.peer = peer
+            self.phase = Phase.UP
+            self._encoder = FrameEncoder(self._host.own, peer)
+            self._decoder = FrameDecoder(self._host.own, peer)
+            events.append(LinkUp(self.number, peer, self.address, self.initiator, self.resumed))
+
+    # frames out
+
+    def write(self, frames: Iterable[Frame]) -> bool:
+        """Queue frames; False when the link is not up, or a frame is longer than the peer takes."""
+        if self._encoder is None or self.phase is not Phase.UP or self.reason:
+            return False
+        whole = True
+        parts = []
+        for frame in frames:
+            try:
+                parts.append(self._encoder.encode(frame))
+            except FrameTooLongError:
+                whole = False
+        data = b"".join(parts)
+        if self.quic.has_stream and not self._pending:
+            self.quic.send_stream_data(_STREAM, data)
+        else:
+            self._pending.append(data)
+            self._pending_bytes += len(data)
+        if self.backlog > self._host.limits.send_buffer:
+            self.close(CloseCode.TOO_SLOW, f"{self.backlog} bytes wait for acknowledgement", Refusal.SLOW)
+        return whole
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the peer's acknowledgement, sent or not."""
+        return self.quic.backlog + self._pending_bytes
+
+    def transmit(self, now: float) -> list[tuple[bytes, SockAddr]]:
+        """Return the datagrams that are due, each with its destination."""
+        self.now = now
+        if self._pending and not self.reason and self.quic.has_stream:
+            self.quic.send_stream_data(_STREAM, b"".join(self._pending))
+            self._pending.clear()
+            self._pending_bytes = 0
+        datagrams: list[tuple[bytes, SockAddr]] = self._outbox
+        self._outbox = []
+        datagrams += self._flush(now)
+        for data, _ in datagrams:
+            self.sent_bytes += len(data)
+        if self.phase is Phase.UP:
+            quic = self.quic
+            self._liveness.watch(
+                now,
+                awaiting=quic.awaiting,
+                acknowledged=quic.acknowledged,
+                delivered=quic.delivered,
+                backlog=self.backlog,
+            )
+        return datagrams
+
+    # time
+
+    def deadline(self) -> float:
+        """Return when ``handle_timer`` wants to be called."""
+        at: float = self.quic.get_timer() or NEVER
+        if self.phase is Phase.HANDSHAKE:
+            return min(at, self._until)
+        at = min(at, self._liveness.deadline())
+        return min(at, self._keepalive_at()) if self.initiator and not self.quic.awaiting else at
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due; ``transmit`` comes after it."""
+        self.now = now
+        if self.phase is Phase.HANDSHAKE:
+            if now >= self._until:
+                self._expire()
+        elif (verdict := self._liveness.verdict(now)) is not None:
+            self.close(*verdict)
+        elif self.initiator and not self.quic.awaiting and now >= self._keepalive_at():
+            self._jitter = self._host.chance()
+            self.quic.ping()
+        at = self.quic.get_timer()
+        if at is not None and now >= at:
+            try:
+                self.quic.handle_timer(now)
+            except _LIBRARY_FAULTS as fault:
+                self._fail(fault)
+
+    def unreachable(self, reason: str) -> None:
+        """Take note that the machine cannot send to the peer: a dial fails, a link has little time left."""
+        if self.phase is Phase.UP:
+            self._liveness.hurry()
+        elif self.initiator:
+            self.drop(reason)
+
+    def kick(self) -> None:
+        """Find out at once whether the peer can still be reached."""
+        if self.phase is Phase.UP and not self.reason:
+            self._liveness.hurry()
+            self.quic.ping()
+
+    def _keepalive_at(self) -> float:
+        wait = max(_MIN_KEEPALIVE_S, min(self._host.limits.keepalive_s, self.quic.idle_s / 3))
+        return self.quic.last_active + wait * (1 - self._jitter / 4)
+
+    # the end
+
+    def close(self, code: int, reason: str, refusal: Refusal | None = None) -> None:
+        """End the link after sending what the peer can take at once; ``reason`` goes to the peer."""
+        if self.reason or self.quic.ending() is not None:
+            return
+        self.reason = printable(reason) or "closed"
+        self._refusal = refusal
+        if self.phase is Phase.UP:
+            self._outbox += self._flush(self.now)
+        self.quic.close(error_code=code, reason_phrase=self.reason)
+
+    def drop(self, reason: str) -> None:
+        """End the link without a word to the peer."""
+        self.reason = self.reason or reason
+        self.silent = True
+
+    def _flush(self, now: float) -> list[tuple[bytes, SockAddr]]:
+        if self.silent:
+            return []
+        try:
+            return self.quic.flush(now)
+        except _LIBRARY_FAULTS as fault:
+            self._fail(fault)
+            return []
+
+    def _expire(self) -> None:
+        if self.initiator:
+            self.close(QuicErrorCode.NO_ERROR, "no answer")
+        else:
+            self._refusal = Refusal.TIMEOUT
+            self.drop("no handshake in time")
+
+    def _fail(self, fault: Exception) -> None:
+        self._refusal = Refusal.FAULT
+        self.drop(f"packets that cannot be handled ({type(fault).__name__})")
+
+    def verdict(self) -> Verdict | None:
+        """Return why the link has ended; None while it lives."""
+        if self.reason:
+            return Verdict(self.reason, self._refusal)
+        ending = self.quic.ending()
+        if ending is None:
+            return None
+        verdict = explain(ending, self.phase is Phase.HANDSHAKE)
+        return verdict if ending.remote or self._refusal is None else Verdict(verdict.reason, self._refusal)
+
+    def row(self) -> LinkRow | None:
+        """Return the link for people; None before it is up."""
+        if self.peer is None:
+            return None
+        at = self.quic.get_peer_address()
+        address = str(NetAddress.from_sockaddr(at)) if at else self.address
+        return LinkRow(
+            self.number, self.peer, address, self.initiator, self.resumed,
+            self.quic.rtt, self.sent_bytes, self.received_bytes, self.backlog,
+        )  # fmt: skip
+
+    # what the TLS half asks
+
+    def _new_id(self) -> bytes:
+        return self._host.new_connection_id(self)
+
+    def _judge(self, chain: Sequence[bytes]) -> Identity:
+        try:
+            identity = sole_identity(chain)
+        except QpqError:
+            self._refusal = Refusal.CERTIFICATE
+            raise
+        if identity == self._host.own:
+            self._refusal = Refusal.SELF
+            raise CertificateError("this is the node itself")
+        if self.dialled is not None and identity != self.dialled:
+            self._refusal = Refusal.NOT_DIALLED
+            raise CertificateError("another key than the one dialled")
+        return identity
+
+    def _redeem(self, name: bytes) -> SessionTicket | None:
+        self._ticket = self._host.tickets.redeem(name, self.now)
+        return self._ticket.ticket if self._ticket is not None else None
+
+    def _keep(self, ticket: Any) -> None:
+        peer = self._ticket.identity if self.quic.is_resumed and self._ticket is not None else self.quic.shown
+        if peer is None:
+            return
+        if self.initiator:
+            self._host.tickets.keep(ticket, peer, self.address, self.now)
+        else:
+            self._host.tickets.issue(ticket, peer, self.now)

@@ -1,0 +1,56 @@
+"""Why a connection ended, in one line for people, and what kind of refusal that was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from aioquic.quic.packet import QuicErrorCode
+from aioquic.tls import AlertDescription
+
+from qpq.link.refusals import Refusal, printable
+from qpq.wire.frames import CloseCode
+
+_KINDS: Final = {
+    QuicErrorCode.CRYPTO_ERROR + AlertDescription.no_application_protocol: Refusal.ALPN,
+    QuicErrorCode.CRYPTO_ERROR + AlertDescription.bad_certificate: Refusal.CERTIFICATE,
+    QuicErrorCode.CRYPTO_ERROR + AlertDescription.certificate_required: Refusal.CERTIFICATE,
+    QuicErrorCode.CRYPTO_ERROR + AlertDescription.decrypt_error: Refusal.CERTIFICATE,
+}
+_SILENCE: Final = frozenset((QuicErrorCode.NO_ERROR, QuicErrorCode.INTERNAL_ERROR, QuicErrorCode.NO_VIABLE_PATH))
+"""Codes the library ends a connection with when the peer is gone, and has done nothing wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """QUIC error code and words; ``application`` if the code is one of ours, ``remote`` if the peer said so."""
+
+    code: int
+    reason: str
+    application: bool
+    remote: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a link has ended; ``refusal`` is set when this end found fault with the peer."""
+
+    reason: str
+    refusal: Refusal | None = None
+
+
+def explain(ending: Ending, in_handshake: bool) -> Verdict:
+    """Return the verdict on a connection that the library or the peer has ended."""
+    reason = printable(ending.reason)
+    if ending.application:
+        name = _NAMES.get(ending.code, f"code {ending.code}")
+        return Verdict(f"closed by the peer: {name}" + (f" ({reason})" if reason else ""))
+    reason = reason or f"QUIC error {ending.code:#x}"
+    if ending.remote:
+        return Verdict(f"refused by the peer: {reason}")
+    if ending.code in _SILENCE:
+        return Verdict(reason)
+    return Verdict(reason, _KINDS.get(ending.code, Refusal.HANDSHAKE if in_handshake else Refusal.PROTOCOL))
+
+
+_NAMES: Final = {code.value: code.name.lower().replace("_", " ") for code in CloseCode}

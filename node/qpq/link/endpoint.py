@@ -1,0 +1,264 @@
+"""The links of a node on a real socket and the event loop.
+
+Use::
+
+    endpoint = Endpoint(secret, on_event)          # on_event(event: qpq.mesh.events.Event)
+    endpoint.listen("[::]:7000")
+    endpoint.connect("[fe80::1%eth0]:7000")        # LinkUp or DialFailed follows
+    endpoint.send(link, frame)
+    await endpoint.close_all(2.0)
+
+``on_event`` is called from the event loop and from ``close_all``, never from inside a command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+from qpq.errors import QpqError
+from qpq.link.errors import AddressError
+from qpq.link.hub import Hub
+from qpq.link.limits import LinkLimits
+from qpq.link.liveness import NEVER
+from qpq.link.sockets import UdpSocket
+from qpq.mesh.events import DialFailed
+from qpq.netaddress import NetAddress
+from qpq.wire.frames import CloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from qpq.crypto.identity import Identity, SecretIdentity
+    from qpq.link.ports import LinkRow
+    from qpq.link.sources import Local, SockAddr
+    from qpq.mesh.events import Event
+    from qpq.wire.frames import Frame
+
+MAX_LOOKUPS = 4
+"""Names looked up at once: each holds a thread of the resolver's."""
+MAX_ADDRESSES = 4
+"""Addresses of one name that are tried."""
+
+
+class Endpoint:
+    """All links of one node: listens, dials, turns datagrams into core events and frames into datagrams."""
+
+    def __init__(
+        self, secret: SecretIdentity, on_event: Callable[[Event], None], limits: LinkLimits | None = None
+    ) -> None:
+        self.limits = limits or LinkLimits()
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._socket: UdpSocket | None = None
+        self._hub = Hub(secret, self.limits, self._put, self._loop.time())
+        self._lookups: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = NEVER
+        self._wake: asyncio.Handle | None = None
+        self._serving = False
+        self._drained: asyncio.Event | None = None
+
+    # lifecycle
+
+    def listen(self, address: str | NetAddress = "[::]:7000") -> None:
+        """Bind the UDP port (0: any) and begin to serve; raises ListenError and NetAddressError."""
+        where = _listen_address(address) if isinstance(address, str) else address
+        self._socket = UdpSocket(where)
+        self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    @property
+    def port(self) -> int:
+        """The local UDP port; 0 when not listening."""
+        return self._socket.port if self._socket is not None else 0
+
+    async def close_all(self, deadline: float) -> None:
+        """Let links deliver what they hold, for at most ``deadline`` seconds, then end them and close the socket."""
+        for task in self._lookups:
+            task.cancel()
+        await asyncio.gather(*self._lookups, return_exceptions=True)
+        if self._hub.backlog():
+            self._drained = asyncio.Event()
+            try:
+                async with asyncio.timeout(deadline):
+                    await self._drained.wait()
+            except TimeoutError:
+                pass
+        for number in self._hub.numbers():
+            self._hub.close(number, CloseCode.SHUTDOWN, "the node stops")
+        self._serve()
+        self._stop()
+
+    # commands
+
+    def connect(self, address: str, identity: Identity | None = None) -> None:
+        """Dial ``address`` (``host:port``); LinkUp or DialFailed with the same text follows.
+
+        With ``identity`` any other key is refused.
+        """
+        try:
+            where = NetAddress.parse(address)
+            if where.is_literal:
+                self._dial(address, [self._sockaddr(where)], identity)
+                return
+        except QpqError as fault:
+            self._fail_dial(address, str(fault))
+            return
+        if len(self._lookups) >= MAX_LOOKUPS:
+            self._fail_dial(address, "too many names are being looked up")
+            return
+        task = self._loop.create_task(self._look_up(address, where, identity))
+        self._lookups.add(task)
+        task.add_done_callback(self._lookups.discard)
+
+    def send(self, link: int, frame: Frame) -> bool:
+        """Queue a frame; False when it will not leave: the link is gone, or its peer takes no frame that long."""
+        return self.send_many(link, (frame,))
+
+    def send_many(self, link: int, frames: Iterable[Frame]) -> bool:
+        """Queue frames, to share packets; False when not all will leave."""
+        queued = self._hub.write(link, frames)
+        self._soon()
+        return queued
+
+    def close(self, link: int, code: int, reason: str) -> None:
+        """End a link after what was queued, as far as the peer can take it at once; LinkDown follows."""
+        self._hub.close(link, code, reason)
+        self._soon()
+
+    def kick(self) -> None:
+        """Addresses of this machine have changed: ask every peer for an answer."""
+        self._hub.kick()
+        self._soon()
+
+    def links(self) -> tuple[LinkRow, ...]:
+        """Return the links that are up, oldest first."""
+        return self._hub.rows()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was refused, dropped and answered without state, by name."""
+        lost = self._socket.lost if self._socket is not None else 0
+        return {**self._hub.refusals.counters, "datagrams_lost": lost, "half_open": self._hub.sources.half_open}
+
+    def forget(self, identity: Identity) -> None:
+        """Drop the session tickets of ``identity``, so that it must prove its key anew."""
+        self._hub.tickets.forget(identity)
+
+    # dialling
+
+    def _sockaddr(self, where: NetAddress) -> SockAddr:
+        if self._socket is None:
+            raise AddressError("the node does not listen, so it cannot dial")
+        return self._socket.sockaddr(where)
+
+    def _dial(self, text: str, addresses: list[SockAddr], identity: Identity | None) -> None:
+        self._hub.dial(text, addresses, identity, self._loop.time())
+        self._soon()
+
+    def _fail_dial(self, address: str, reason: str) -> None:
+        self._hub.events.append(DialFailed(address, reason))
+        self._soon()
+
+    async def _look_up(self, text: str, where: NetAddress, identity: Identity | None) -> None:
+        try:
+            async with asyncio.timeout(self.limits.lookup_s):
+                found = await self._loop.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
+        except TimeoutError:
+            self._fail_dial(text, f"the name {where.host} was not found in time")
+            return
+        except OSError as error:
+            self._fail_dial(text, f"the name {where.host} was not found ({error.strerror or error})")
+            return
+        addresses: list[SockAddr] = []
+        reason = "no usable address"
+        for _, _, _, _, sockaddr in found:
+            try:
+                address = self._sockaddr(NetAddress.from_sockaddr(sockaddr))  # type: ignore[arg-type]
+            except AddressError as fault:
+                reason = str(fault)
+                continue
+            if address not in addresses and len(addresses) < MAX_ADDRESSES:
+                addresses.append(address)
+        if addresses:
+            self._dial(text, addresses, identity)
+        else:
+            self._fail_dial(text, f"{where.host}: {reason}")
+
+    # the loop
+
+    def _put(self, data: bytes, address: SockAddr, local: Local) -> str:
+        return self._socket.send(data, address, local) if self._socket is not None else "the node does not listen"
+
+    def _soon(self) -> None:
+        if self._wake is None and not self._serving:
+            self._wake = self._loop.call_soon(self._serve)
+
+    def _readable(self) -> None:
+        if self._socket is None:
+            return
+        now = self._loop.time()
+        receive = self._socket.receive
+        for _ in range(self.limits.datagrams_a_wake):
+            datagram = receive()
+            if datagram is None:
+                break
+            data, address, local = datagram
+            self._hub.receive(data, address, now, local)
+        self._serve()
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._timer_at = NEVER
+        self._hub.handle_timers(self._loop.time())
+        self._serve()
+
+    def _serve(self) -> None:
+        """Hand out events, then send: what the events' answers are rides with the acknowledgements."""
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        hub = self._hub
+        self._serving = True
+        try:
+            hub.collect()
+            while hub.events or hub.is_dirty:
+                while hub.events:
+                    self._on_event(hub.events.popleft())
+                hub.transmit(self._loop.time())
+        finally:
+            self._serving = False
+            if hub.events or hub.is_dirty:
+                self._soon()
+            self._set_timer()
+        if self._drained is not None and not hub.backlog():
+            self._drained.set()
+
+    def _set_timer(self) -> None:
+        at = self._hub.timer_at
+        if at >= self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._ring)
+
+    def _stop(self) -> None:
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+
+
+def _listen_address(text: str) -> NetAddress:
+    host, colon, port = text.rpartition(":")
+    if colon and port == "0":
+        return NetAddress(NetAddress.parse(f"{host}:1").host, 0)
+    return NetAddress.parse(text)

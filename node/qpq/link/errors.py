@@ -1,0 +1,19 @@
+"""The faults of this room, each a class."""
+
+from qpq.errors import QpqError
+
+
+class LinkError(QpqError):
+    """Links cannot be had; the message says why and what to change."""
+
+
+class CertificateError(LinkError):
+    """A peer's certificate chain that proves no identity this node wants; the peer is refused."""
+
+
+class ListenError(LinkError):
+    """The UDP port cannot be bound: choose another port, or stop what holds it."""
+
+
+class AddressError(LinkError):
+    """An address that cannot be dialled: write the address of one machine."""

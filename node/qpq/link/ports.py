@@ -1,0 +1,62 @@
+"""What a link and the hub it belongs to are to each other, and what both tell others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qpq.crypto.identity import Identity
+    from qpq.link.connection import Link
+    from qpq.link.limits import LinkLimits
+    from qpq.link.sources import Local, SockAddr
+    from qpq.link.tickets import TicketStore
+
+    Send: TypeAlias = Callable[[bytes, SockAddr, Local], str]
+    """Puts a datagram on the wire, from one of the own addresses; returns why that cannot work, or nothing."""
+
+
+class Phase(Enum):
+    """How far a link has come."""
+
+    HANDSHAKE = 0
+    UP = 1
+    ENDED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """A link for people: ``rtt`` in seconds (None: unknown), UDP payload bytes, ``backlog`` bytes unacknowledged."""
+
+    link: int
+    peer: Identity
+    address: str
+    initiator: bool
+    resumed: bool
+    rtt: float | None
+    sent_bytes: int
+    received_bytes: int
+    backlog: int
+
+
+class Host(Protocol):
+    """What a link asks of the hub it belongs to."""
+
+    own: Identity
+    limits: LinkLimits
+    tickets: TicketStore
+
+    def new_connection_id(self, link: Link) -> bytes:
+        """Return an id that leads to ``link``."""
+        ...
+
+    def release_connection_id(self, connection_id: bytes) -> None:
+        """Forget an id."""
+        ...
+
+    def chance(self) -> float:
+        """Return a random number from 0 to 1."""
+        ...
