@@ -1,8 +1,9 @@
 """Coverage-guided fuzzing of every decoder: ``python tests/fuzz/fuzz.py [TARGET...] --seconds N``.
 
-Without TARGET all of them, as many at a time as there are processors; ``--list`` names them. A target takes bytes and must come back:
-what raises anything but the errors it names is a finding, and the bytes are written to build/fuzz.
-Mend the fault and keep the bytes as a seed in tests/fuzz/seeds/TARGET, which the tests replay.
+Without TARGET all of them, as many at a time as there are processors; ``--list`` names them. A target
+takes bytes and must come back: what raises anything but the errors it names is a finding, and the bytes
+are written to build/fuzz. Mend the fault and keep the bytes as a seed in tests/fuzz/seeds/TARGET, which
+the tests replay.
 """
 
 from __future__ import annotations
@@ -82,9 +83,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Fuzz the decoders.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="all of them unless named")
     parser.add_argument("--seconds", type=int, default=30, help="for each target (default 30)")
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time (default: processors)"
-    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time (default: all cores)")
     parser.add_argument("--list", action="store_true", help="name the targets")
     given = parser.parse_args(arguments)
     if given.list:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cores import UNIX_AT_ZERO, MemoryStore, Node, World
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from cores import UNIX_AT_ZERO, MemoryStore, Node, World
 from qpq.mesh import events
 from qpq.mesh.events import State
 from qpq.mesh.limits import Limits
@@ -33,12 +33,13 @@ class Mesh(RuleBasedStateMachine):
         seed=st.integers(0, 2**32),
         jitter=st.sampled_from([0.0, 0.01, 0.2]),
         window=st.sampled_from([2, 64]),
+        gather=st.sampled_from([0.0, 0.3]),
         years_off=st.integers(-1, 1),
     )
-    def start(self, seed: int, jitter: float, window: int, years_off: int) -> None:
+    def start(self, seed: int, jitter: float, window: int, gather: float, years_off: int) -> None:
         """Start three nodes that know nothing of each other; carl's clock may be years off, and carl trusts it."""
         self.world = World(seed, jitter=jitter, lost_dials=0.2)
-        limits = Limits(window_count=window)
+        limits = Limits(window_count=window, gather_s=gather)
         self.nodes = [self.world.add(name, users=2, limits=limits) for name in NAMES]
         self.carls_clock = (UNIX_AT_ZERO + years_off * YEAR, True)
         self.a_clock_is_set("carl", self.carls_clock)
@@ -59,7 +60,12 @@ class Mesh(RuleBasedStateMachine):
         self.world.meet(*self.nodes)
 
     @rule(
-        name=names, other=names, to_node=st.booleans(), user=st.integers(0, 1), urgent=st.booleans(), n=st.integers(1, 5)
+        name=names,
+        other=names,
+        to_node=st.booleans(),
+        user=st.integers(0, 1),
+        urgent=st.booleans(),
+        n=st.integers(1, 5),
     )
     def users_write(self, name: str, other: str, to_node: bool, user: int, urgent: bool, n: int) -> None:
         """A user writes a few messages to a user or to a node."""
@@ -123,7 +129,9 @@ class Mesh(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(NAMES[:2]),
-        clock=st.sampled_from([(float(UNIX_AT_ZERO), True), (float(UNIX_AT_ZERO), False), (UNIX_AT_ZERO + YEAR, False)]),
+        clock=st.sampled_from(
+            [(float(UNIX_AT_ZERO), True), (float(UNIX_AT_ZERO), False), (UNIX_AT_ZERO + YEAR, False)]
+        ),
     )
     def a_clock_is_set(self, name: str, clock: tuple[float, bool]) -> None:
         """A clock may be wrong while it is not trusted."""
@@ -194,7 +202,7 @@ class Mesh(RuleBasedStateMachine):
         world.run(HEALING_S)
         self.nothing_is_shown_twice()
         self.states_are_true()
-        for (name, user, message), _ in self.sent.items():
+        for name, user, message in self.sent:
             store = self.node(name).store
             assert isinstance(store, MemoryStore)
             assert store.state(user, message) is State.DELIVERED, (name, message.hex())
