@@ -211,8 +211,8 @@ class Core:
         }
 
     def _peer_found(self, event: events.PeerFound, now: float) -> None:
-        self._dialling.found(event, now)
-        self._run_dialling(now)
+        if self._dialling.found(event, now):
+            self._run_dialling(now)
 
     def _link_up(self, event: events.LinkUp, now: float) -> None:
         self._neighbours.up(event, now)

@@ -5,7 +5,9 @@ A peer for whom messages wait is dialled however many links there are.
 Of the links on discovered peers one is *long*: drawn from all candidates with even chance, so
 that whatever else the choice prefers (peers proven before, sources dialled less often) the
 network does not fall into cliques. A secret random rank decides between candidates alike:
-nobody can mine an identity that is chosen first.
+nobody can mine an identity that is chosen first. A new address is dialled after a short random
+wait: so the choice is among all that were heard of together, not their first, and of two nodes
+that find each other at once mostly only one dials.
 """
 
 from __future__ import annotations
@@ -71,12 +73,17 @@ class Dialling:
 
     # --- what is heard and asked -------------------------------------------------------------
 
-    def found(self, event: PeerFound, now: float) -> None:
-        """Take what discovery heard."""
+    def found(self, event: PeerFound, now: float) -> bool:
+        """Take what discovery heard; whether it was news."""
         if event.identity == self._own:
             self._effects.count(counters.PEER_SELF)
-            return
-        self._heard(event.address, event.via, event.identity, now)
+            return False
+        before = self._candidates.get(event.address)
+        claimed = before.identity if before is not None else None
+        after = self._heard(event.address, event.via, event.identity, now)
+        if after is not None and before is None:
+            after.retry_at = now + self._limits.gather_s * (1 + self._chance.fraction()) / 2
+        return after is not None and (before is None or after.identity != claimed)
 
     def ask(self, event: Dial, now: float) -> None:
         """Take the user's or the configuration's wish; what is not kept is dialled once, at once."""

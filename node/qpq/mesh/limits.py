@@ -50,6 +50,8 @@ class Limits:
     """Addresses the configuration or the user asked for; more are refused."""
     addresses_a_peer: int = 4
     """Addresses kept for one identity that no link has proven; the oldest gives way."""
+    gather_s: float = 0.3
+    """The wait, half of it at least, before an address that discovery has just found is dialled."""
     max_dials: int = 8
     """Dials in flight."""
     dial_s: float = 30.0
@@ -92,8 +94,8 @@ class Limits:
     """Expired messages whose receipt may still come; the oldest is forgotten."""
 
     # messages for local users
-    inbox_count: int = 1_000
-    inbox_bytes: int = 4 * MIB
+    inbox_count: int = 50_000
+    inbox_bytes: int = 64 * MIB
     """Messages one user may keep, and the bytes of their texts; more are refused, none is evicted."""
     sender_percent: int = 50
     """The part of an inbox that one sender may fill."""
@@ -126,7 +128,7 @@ class Limits:
             recipient_count=50 * scale,
             window_count=min(64, 16 * scale),
             window_bytes=min(256 * KIB, 64 * KIB * scale),
-            inbox_count=200 * scale,
+            inbox_count=1_000 * scale,
             inbox_bytes=512 * KIB * scale,
             tombstones=1_024 * scale,
             late_receipts=128,

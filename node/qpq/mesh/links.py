@@ -124,16 +124,17 @@ class Link:
 def surplus(local: Identity, older: Link, newer: Link, now: float, settled_s: float) -> Link | None:
     """Return which of two usable links to one peer must go; None: the peer will say.
 
-    A higher boot, or an older link that is settled, means that the peer lost the older one. Of
-    two that came up together the one begun by the smaller node id stays, so both ends choose
-    alike. Of two begun by the same end that end keeps its first, the other end waits for it.
+    A higher boot, or an older link that is settled, means that the peer lost the older one; a
+    lower boot is that of a link from before the peer's restart. Of two that came up together the
+    one begun by the smaller node id stays, so both ends choose alike. Of two begun by the same
+    end that end keeps its first, the other end waits for it.
     """
     older_boot = older.hello.boot if older.hello is not None else 0
     newer_boot = newer.hello.boot if newer.hello is not None else 0
-    if newer_boot != older_boot:
-        return older if newer_boot > older_boot else newer
-    if now - older.usable_at > settled_s:
+    if newer_boot > older_boot or now - older.usable_at > settled_s:
         return older
+    if newer_boot < older_boot:
+        return newer
     if older.initiator == newer.initiator:
         return newer if newer.initiator else None
     ours_stays = local < newer.peer
