@@ -42,6 +42,9 @@ def test_time_off_counts_where_both_ends_of_it_are_trusted() -> None:
     assert clock.set(1_003_600.0 - 110.0, trusted=True, now=110.0) == 3590.0
     assert clock.life(110.0) == 8600.0
     assert clock.set(1_003_600.0 - 110.0, trusted=True, now=120.0) == 0.0, "once only"
+    assert clock.set(2e9, trusted=True, now=130.0) == 0.0, (
+        "a clock that is set forward while the node runs adds nothing"
+    )
 
 
 def test_time_off_does_not_count_without_a_trusted_clock() -> None:

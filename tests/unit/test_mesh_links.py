@@ -360,6 +360,11 @@ def test_the_loser_of_a_simultaneous_dial_is_not_dialled_again() -> None:
     world.meet(anna, bert)
     world.run(600.0)
     assert anna.counts["dial.started"] + bert.counts["dial.started"] == 2
+    for node, other in ((anna, bert), (bert, anna)):
+        assert node.core is not None
+        entry = node.core._dialling._candidates.get(other.address)
+        assert entry is not None
+        assert entry.failures == 0
 
 
 def test_a_restarted_peer_replaces_its_dead_link() -> None:

@@ -841,16 +841,26 @@ def test_a_receipt_ends_the_growing_waits_for_its_recipient() -> None:
         wait = refused_for(world, anna, message, recipient)
         assert least <= wait <= least * 1.25
         world.run(wait + 0.001)
+    others = [world.send(anna, recipient) for _ in range(3)]
+    assert [attempts(anna, other) for other in others] == [0, 0, 0], "one message probes"
+    made = next(frame.envelope for _, _, frame in world.frames if isinstance(frame, Transfer))
+    (number,) = anna.wires
+    world.tell(anna, events.FrameReceived(number, Receipt(((message, envelope_hash(made)),))))
+    assert [attempts(anna, other) for other in others] == [1, 1, 1], "its receipt lets all others go"
+    assert refused_for(world, anna, others[0], recipient) <= 6.25
+    refused_for(world, anna, others[1], recipient)
     world.undeafen(bert)
-    world.run(1.0)
-    assert state(anna, message) is State.DELIVERED
-    world.deafen(bert)
-    first, second, third = (world.send(anna, recipient) for _ in range(3))
-    assert refused_for(world, anna, first, recipient) <= 6.25
-    refused_for(world, anna, second, recipient)
-    world.undeafen(bert)
-    world.run(1.0)
-    assert {state(anna, one) for one in (first, second, third)} == {State.DELIVERED}
+    world.run(10.0)
+    assert {state(anna, other) for other in others} == {State.DELIVERED}
+
+
+def test_what_was_delivered_does_not_count_against_the_outbox() -> None:
+    world, anna, bert = pair(outbox_bytes=3000)
+    world.send(anna, STRANGER.address, "x" * 1000)
+    for _ in range(10):
+        world.send(anna, bert.user.address, "x" * 1000)
+        world.run(1.0)
+    assert len(bert.delivered) == 10
 
 
 def test_a_delivered_message_leaves_no_timers() -> None:

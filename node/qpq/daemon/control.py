@@ -124,17 +124,29 @@ class ControlServer:
 
     def carry_out(
         self, name: str, caller: Caller, args: Args, done: Callable[[object, CommandError | None], None]
-    ) -> None:
-        """Run a command's handler and give ``done`` its result or error. Raises CommandError at once where it can't."""
+    ) -> bool:
+        """Run a command's handler and give ``done`` its result or error, at once unless it has to wait.
+
+        Returns whether it waits: ``done`` is called later. Raises CommandError where it can't even begin.
+        """
         handler = self._handlers.get(name)
         if handler is None:
             raise FailedError(f"this daemon does not know how to do {name}")
         if len(self._tasks) >= limits.MAX_TASKS:
             raise BusyError("too many commands are being carried out; try again")
         self.counters["control.requests"] += 1
-        task = asyncio.get_running_loop().create_task(_run(name, handler, caller, args))
+        try:
+            result = handler(caller, args)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it costs this command only and is logged)
+            done(None, self._fault(name, error))
+            return False
+        if not isinstance(result, Awaitable):
+            done(result, None)
+            return False
+        task = asyncio.get_running_loop().create_task(_waited_for(name, result))
         self._tasks.add(task)
         task.add_done_callback(lambda ended: self._ended(name, ended, done))
+        return True
 
     def check_user(self, name: str) -> None:
         """Raise FailedError unless ``name`` is a user of this node."""
@@ -156,21 +168,21 @@ class ControlServer:
         error = task.exception()
         if error is None:
             done(task.result(), None)
-            return
+        else:
+            done(None, self._fault(name, error))
+
+    def _fault(self, name: str, error: BaseException) -> CommandError:
+        """Count a command that failed and return what its caller is told."""
         self.counters["control.failed"] += 1
         if isinstance(error, CommandError):
-            done(None, error)
-        elif isinstance(error, QpqError):
-            done(None, FailedError(str(error)))
-        else:
-            done(None, self.internal(name, error))
+            return error
+        return FailedError(str(error)) if isinstance(error, QpqError) else self.internal(name, error)
 
 
-async def _run(name: str, handler: Handler, caller: Caller, args: Args) -> object:
-    """Call the handler, within its time."""
+async def _waited_for(name: str, result: Awaitable[object]) -> object:
+    """Wait for a handler, within its time."""
     try:
         async with asyncio.timeout(limits.HANDLER_SECONDS):
-            result = handler(caller, args)
-            return await result if isinstance(result, Awaitable) else result
+            return await result
     except TimeoutError:
         raise FailedError(f"{name} was not done within {limits.HANDLER_SECONDS:.0f} seconds") from None

@@ -224,13 +224,16 @@ class Connection(asyncio.Protocol):
         self._role = min(self._role, Role.USER)
 
     def _begin(self, number: int, name: str, caller: Caller, args: Args) -> None:
-        def done(result: object, error: CommandError | None) -> None:
-            self._in_flight -= 1
-            self._send(self._encoded(number, name, result) if error is None else refusal(number, error))
-            self._proceed()
+        begun = False
 
-        self._server.carry_out(name, caller, args, done)
-        self._in_flight += 1
+        def done(result: object, error: CommandError | None) -> None:
+            self._send(self._encoded(number, name, result) if error is None else refusal(number, error))
+            if begun:  # else it was done at once, from within _proceed
+                self._in_flight -= 1
+                self._proceed()
+
+        begun = self._server.carry_out(name, caller, args, done)
+        self._in_flight += begun
 
     def _encoded(self, number: int, name: str, result: object) -> bytes:
         try:

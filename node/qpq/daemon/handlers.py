@@ -87,7 +87,9 @@ class Handlers:
         self._node.control.publish("message", fields, user.name)
 
     def state_changed(self, effect: events.StateChanged) -> None:
-        """Tell who watches the sender's messages."""
+        """Tell who watches the sender's messages; that one is queued stands in the answer to ``send``."""
+        if effect.state is events.State.QUEUED:
+            return
         user = self._node.user_of(effect.user)
         if user is not None:
             fields = {
@@ -189,16 +191,26 @@ class Handlers:
 
     # --- messages --------------------------------------------------------------------------------
 
-    async def _send(self, caller: Caller, args: Args) -> object:
+    def _send(self, caller: Caller, args: Args) -> object:
         node = self._node
         user = self._user(caller)
         message_id = os.urandom(MESSAGE_ID_BYTES)
         recipient = self._resolve(user, args.text("peer"))
         ttl = args.number("ttl") or DEFAULT_TTL
         event = events.SendText(user.address, recipient, message_id, args.text("text"), ttl, args.flag("urgent"))
-        await node.shell.send(event)
-        state = node.state_of(user.address, message_id)
-        return {"id": text_id(message_id), "to": text_id(recipient), "state": state}
+        node.shell.put(event)
+        flushed = node.shell.flushed()
+        return self._sent(event) if flushed is None else self._sent_behind(flushed, event)
+
+    async def _sent_behind(self, flushed: asyncio.Future[None], event: events.SendText) -> object:
+        await flushed
+        return self._sent(event)
+
+    def _sent(self, event: events.SendText) -> object:
+        """Return what became of a message that is in the store now. Raises FailedError: it is not."""
+        self._node.shell.check(event.message_id)
+        state = self._node.state_of(event.user, event.message_id)
+        return {"id": text_id(event.message_id), "to": text_id(event.recipient), "state": state}
 
     def _inbox(self, caller: Caller, args: Args) -> object:
         user = self._user(caller)

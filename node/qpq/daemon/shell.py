@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qpq.daemon.commands import FailedError
 from qpq.mesh import events
 from qpq.mesh.events import Persist
+from qpq.mesh.records import OutboxInsert
 from qpq.store.faults import StoreError
 from qpq.wire.envelope import decode_envelope
 from qpq.wire.frames import Transfer
@@ -38,6 +39,10 @@ class Links(Protocol):
 
     def close(self, link: int, code: int, reason: str) -> None:
         """End a link."""
+        ...
+
+    def transmit(self) -> None:
+        """Put what is queued on the wire now."""
         ...
 
 
@@ -77,6 +82,7 @@ class Shell:
         self._flush: asyncio.Handle | None = None
         self._flushing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._fresh: dict[bytes, bytes] = {}
         self._refused: dict[bytes, str] = {}
         self._flushed: list[asyncio.Future[None]] = []
         self._do: dict[type[Effect], Callable[[Any], object]] = {
@@ -103,14 +109,17 @@ class Shell:
         elif self._flush is None:
             self._flush = self._loop.call_soon(self.flush)
 
-    async def send(self, event: events.SendText) -> None:
-        """Take a local user's message; it is durable when this returns. Raises FailedError with the core's reason."""
-        self.put(event)
-        if self._lists:
-            flushed = self._loop.create_future()
-            self._flushed.append(flushed)
-            await flushed
-        reason = self._refused.pop(event.message_id, None)
+    def flushed(self) -> asyncio.Future[None] | None:
+        """Return what is done when all events so far are carried out; None: they are."""
+        if not self._lists:
+            return None
+        flushed = self._loop.create_future()
+        self._flushed.append(flushed)
+        return flushed
+
+    def check(self, message_id: bytes) -> None:
+        """Raise FailedError with the reason if the core, or the store, did not take that message."""
+        reason = self._refused.pop(message_id, None)
         if reason is not None:
             raise FailedError(reason)
 
@@ -122,6 +131,7 @@ class Shell:
             while self._lists:
                 lists, self._lists = self._lists, []
                 self._carry_out(lists)
+            self._links.transmit()
         finally:
             self._flushing = False
         waiting, self._flushed = self._flushed, []
@@ -138,11 +148,17 @@ class Shell:
 
     def _carry_out(self, lists: list[list[Effect]]) -> None:
         """One transaction for all lists; only where that fails, one for each Persist."""
-        operations = [effect.operations for effects in lists for effect in effects if type(effect) is Persist]
+        persists = [effect for effects in lists for effect in effects if type(effect) is Persist]
+        self._fresh = {
+            operation.envelope_id: operation.envelope
+            for persist in persists
+            for operation in persist.operations
+            if type(operation) is OutboxInsert
+        }
         stored = False
-        if len(operations) > 1:
+        if len(persists) > 1:
             try:
-                self._store.apply([operation for some in operations for operation in some])
+                self._store.apply([operation for persist in persists for operation in persist.operations])
                 stored = True
             except StoreError:
                 self._count(events.Count("store.group_failed"))
@@ -164,7 +180,7 @@ class Shell:
         return True
 
     def _send_envelope(self, effect: events.SendEnvelope) -> None:
-        envelope = self._store.envelope(effect.envelope_id)
+        envelope = self._fresh.get(effect.envelope_id) or self._store.envelope(effect.envelope_id)
         if envelope is None:  # deleted by its user since
             return
         self._links.send(effect.link, Transfer(effect.hops, effect.copies, effect.age, decode_envelope(envelope)))

@@ -127,6 +127,12 @@ class Endpoint:
         self._hub.close(link, code, reason)
         self._soon()
 
+    def transmit(self) -> None:
+        """Put what was queued on the wire now, ahead of whatever else waits for the loop."""
+        if not self._serving:
+            self._hub.transmit(self._loop.time())
+            self._set_timer()
+
     def kick(self) -> None:
         """Addresses of this machine have changed: ask every peer for an answer."""
         self._hub.kick()

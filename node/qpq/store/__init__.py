@@ -1,0 +1,1 @@
+"""The durable store: identities in a JSON file, messages in SQLite."""
