@@ -79,7 +79,19 @@ def table(rows: list[Row]) -> str:
     """Return the rows as text, one line each, with a mark where LXMF is ahead."""
     head = ("", "unit", "qpq", "LXMF", "")
     marks = {True: "", False: "behind", None: ""}
-    lines = [head, *((r.name, r.unit, _number(r.qpq), _number(r.lxmf), marks[r.ahead] or r.note) for r in rows)]
+    lines = [
+        head,
+        *(
+            (
+                r.name,
+                r.unit,
+                _number(r.qpq),
+                _number(r.lxmf),
+                " ".join(part for part in (r.note, marks[r.ahead]) if part),
+            )
+            for r in rows
+        ),
+    ]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}  {e}".rstrip()

@@ -6,7 +6,6 @@ part of this project.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import subprocess
@@ -17,15 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from figures import Burst
-from rig import Host, cpu_ms, rss_mib, start, stop
+from driven import READY, Driven, DrivenPair
+from rig import Host, start, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from figures import Burst
+
 PACKAGES = ("lxmf==1.2.1", "rns==1.5.7")
 PORT = 4242
-READY = 20.0  # seconds
 DRIVER = Path(__file__).with_name("lxmf_driver.py")
 
 
@@ -53,38 +53,11 @@ def run_long(*argv: str) -> None:
     subprocess.run(argv, check=True, capture_output=True, timeout=120)
 
 
-class Node:
-    """One driver process."""
-
-    def __init__(self, python: Path, host: Host, role: str, address: str, folder: Path) -> None:
-        argv = host.command(str(python), str(DRIVER), str(folder), role, address, str(PORT))
-        self.process = start(argv, log=folder / "log", pipes=True)
-        self.pid = self.process.pid
-        self._answer(READY)
-
-    def ask(self, op: str, *, within: float = READY, **arguments: object) -> dict[str, object]:
-        """Send one command and return its answer; TimeoutError after ``within`` seconds."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"op": op, **arguments}) + "\n")
-        self.process.stdin.flush()
-        return self._answer(within)
-
-    def _answer(self, within: float) -> dict[str, object]:
-        assert self.process.stdout is not None
-        if not select.select([self.process.stdout], [], [], within)[0]:
-            raise TimeoutError(f"the LXMF driver gave no answer in {within} s")
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError("the LXMF driver ended; see its log")
-        answer: dict[str, object] = json.loads(line)
-        return answer
-
-
-class Pair:
+class Pair(DrivenPair):
     """A node that sends and a node that receives, known to each other."""
 
-    def __init__(self, sender: Node, receiver: Node, wire: Host) -> None:
-        self.sender, self.receiver, self.wire = sender, receiver, wire
+    def __init__(self, sender: Driven, receiver: Driven, wire: Host) -> None:
+        super().__init__(sender, receiver, wire)
         known = receiver.ask("info")
         deadline = time.monotonic() + READY
         while not sender.ask("knows", delivery=known["delivery"], links=known["links"])["known"]:
@@ -95,49 +68,22 @@ class Pair:
         sender.ask("announce")
         time.sleep(0.5)
 
-    def burst(self, count: int, window: int, seconds: float, size: int) -> Burst:
-        """Send messages of ``size`` bytes with ``window`` in flight and wait for their delivery proofs."""
-        cpu, octets = self._cpu(), self.wire.link_bytes()
-        result = self.sender.ask(
-            "burst", within=seconds + READY, count=count, window=window, seconds=seconds, size=size
-        )
-        after = self.wire.link_bytes()
-        return Burst(
-            latencies=result["latencies"],  # type: ignore[arg-type]
-            elapsed=float(result["elapsed"]),  # type: ignore[arg-type]
-            cpu_ms=self._cpu() - cpu,
-            link_bytes=None if octets is None or after is None else after - octets,
-            unfinished=int(result["failed"]) + int(result["open"]),  # type: ignore[call-overload]
-        )
-
     def links(self, seconds: float) -> Burst:
         """Set up links one after another for ``seconds``."""
-        cpu, octets = self._cpu(), self.wire.link_bytes()
-        result = self.sender.ask("links", within=seconds + 2 * READY, seconds=seconds)
-        after = self.wire.link_bytes()
-        return Burst(
-            latencies=result["latencies"],  # type: ignore[arg-type]
-            elapsed=float(result["elapsed"]),  # type: ignore[arg-type]
-            cpu_ms=self._cpu() - cpu,
-            link_bytes=None if octets is None or after is None else after - octets,
-            unfinished=0,
-        )
+        return self.measure("links", seconds + 2 * READY, seconds=seconds)
 
-    def idle_rss(self) -> float:
-        """Return the receiver's resident memory in MiB."""
-        return rss_mib(self.receiver.pid)
 
-    def _cpu(self) -> float:
-        return cpu_ms(self.sender.pid) + cpu_ms(self.receiver.pid)
+def _node(python: Path, host: Host, role: str, address: str, folder: Path) -> Driven:
+    return Driven(host.command(str(python), str(DRIVER), str(folder), role, address, str(PORT)), folder / "log")
 
 
 @contextmanager
 def pair(python: Path, ends: tuple[Host, Host], folder: Path, *, ipv6: bool) -> Iterator[Pair]:
     """Give two linked LXMF nodes with their files under ``folder``."""
     address = ends[1].ipv6 if ipv6 else ends[1].ipv4
-    receiver = Node(python, ends[1], "listen", address, folder / "receiver")
+    receiver = _node(python, ends[1], "listen", address, folder / "receiver")
     try:
-        sender = Node(python, ends[0], "dial", address, folder / "sender")
+        sender = _node(python, ends[0], "dial", address, folder / "sender")
         try:
             yield Pair(sender, receiver, ends[0])
         finally:
@@ -149,7 +95,7 @@ def pair(python: Path, ends: tuple[Host, Host], folder: Path, *, ipv6: bool) -> 
 def start_to_ready(python: Path, host: Host, folder: Path) -> float:
     """Return seconds from starting a node until its router takes messages."""
     begin = time.perf_counter()
-    node = Node(python, host, "listen", host.ipv4, folder)
+    node = _node(python, host, "listen", host.ipv4, folder)
     elapsed = time.perf_counter() - begin
     stop(node.process)
     return elapsed

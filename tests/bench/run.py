@@ -1,7 +1,9 @@
 """`make bench`: the node's figures beside LXMF's, measured in the same run on the same link.
 
 Prints a table and writes dist/bench.json. Every burst is bounded in messages and seconds.
-A rate is given over all rounds, stalls included, and of the best round alone.
+Messages are measured twice: like for like, both sides driven inside their own process (``inside.py``),
+and qpq's daemon driven by another process through the console's socket, as people's programs do.
+There a rate is given over all rounds, stalls included, and of the best round alone.
 
 usage: run.py [--quick] [--no-lxmf]
 """
@@ -14,6 +16,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import inside
 import lxmf_side
 import qpq_links
 import qpq_side
@@ -43,6 +47,11 @@ ROUNDS = 3
 STALL = 1.0  # seconds for one message that nothing should hold up
 STARTS = 5
 SETTLE = 2.0  # seconds of rest before memory is read
+SOCKET = "qpq through the console's socket"
+WHICH = f"""
+"{inside.ENDS}": like for like; the program that sends is the node's own process on both sides.
+"{SOCKET}": a third process asks the daemon and hears of the receipt, which costs three wake-ups
+more a message; LXMF beside it is driven in its own process."""
 
 Figures = dict[str, object]
 
@@ -59,11 +68,15 @@ def main() -> int:
         where = "two namespaces joined by a veth pair" if ends[0].namespace else "loopback (no root: no link bytes)"
         python, load = platform.python_version(), os.getloadavg()[0]
         print(f"bench: {where}; Python {python}, {os.cpu_count()} cores, load {load:.1f}", flush=True)
+        python3 = None if options.no_lxmf else lxmf_python()
+        alike = measure_inside(ends, seconds, python3)
         ours = measure_qpq(ends, seconds)
-        theirs = {} if options.no_lxmf else measure_lxmf(ends, seconds)
-    rows = make_rows(ours, theirs)
+        theirs = {} if python3 is None else measure_lxmf(ends, seconds, python3)
+    rows = [*inside_rows(alike), *make_rows(ours, theirs)]
     print(table(rows))
+    print(WHICH)
     document = {
+        "inside": alike,
         "qpq": ours,
         "lxmf": theirs,
         "rows": [row.document() for row in rows],
@@ -101,14 +114,37 @@ def measure_qpq(ends: tuple[Host, Host], seconds: float) -> Figures:
     return figures
 
 
-def measure_lxmf(ends: tuple[Host, Host], seconds: float) -> Figures:
-    """Measure LXMF, method DIRECT with delivery proofs; its messages are kept in memory only."""
+def lxmf_python() -> Path | None:
+    """Install LXMF; None where it cannot be had."""
     say("lxmf: install")
     try:
-        python = lxmf_side.install(BUILD / "bench-venv")
+        return lxmf_side.install(BUILD / "bench-venv")
     except lxmf_side.MissingError as error:
         print(f"bench: {error}; its column stays empty", file=sys.stderr)
-        return {}
+        return None
+
+
+def measure_inside(ends: tuple[Host, Host], seconds: float, python: Path | None) -> dict[str, dict[str, inside.Rounds]]:
+    """Measure both like for like, on tmpfs, over IPv4 and IPv6."""
+    found = {}
+    for label, ipv6 in (("IPv4", False), ("IPv6", True)):
+        say(f"both, each in its own process, in turns: messages, {label}")
+        with scratch() as folder:
+            found[label] = inside.measure(
+                ends, folder, python, ipv6=ipv6, flights=FLIGHTS, count=COUNT, seconds=seconds, size=SIZE
+            )
+    return found
+
+
+def inside_rows(found: dict[str, dict[str, inside.Rounds]]) -> list[Row]:
+    """Return the like-for-like rows; LXMF's messages are in memory only, qpq's in the store on tmpfs."""
+    return [
+        row for label, sides in found.items() for row in inside.rows(sides["qpq"], sides.get("lxmf"), f"tmpfs, {label}")
+    ]
+
+
+def measure_lxmf(ends: tuple[Host, Host], seconds: float, python: Path) -> Figures:
+    """Measure LXMF, method DIRECT with delivery proofs; its messages are kept in memory only."""
     figures: Figures = {"version": " ".join(lxmf_side.PACKAGES)}
     with scratch() as folder:
         say("lxmf: start")
@@ -128,8 +164,6 @@ def measure_lxmf(ends: tuple[Host, Host], seconds: float) -> Figures:
 @contextmanager
 def scratch() -> Iterator[Path]:
     """Give a folder in memory, removed at the end."""
-    import tempfile  # noqa: PLC0415 (LXMF's side only)
-
     place = qpq_side.MEMORY if qpq_side.MEMORY.is_dir() else BUILD
     with tempfile.TemporaryDirectory(prefix="bench", dir=place) as name:
         yield Path(name)
@@ -179,7 +213,7 @@ def make_rows(ours: Figures, theirs: Figures) -> list[Row]:
             for key, text, unit, better in kinds:
                 if place != "tmpfs" and key == "cpu_ms_per_message":
                     continue
-                name = f"{text}; {flight} in flight, {label}"
+                name = f"{text}; {flight} in flight, {label}, {SOCKET}"
                 path = (str(flight), key)
                 rows.append(Row(name, unit, better, _get(ours, place, *path), _get(theirs, other, *path)))
     links = (

@@ -431,6 +431,20 @@ def test_requests_sent_together_with_become_are_bound_too(tmp_path: Path) -> Non
 # --- watch ---------------------------------------------------------------------------------
 
 
+def test_what_nobody_watches_is_known_as_that(tmp_path: Path) -> None:
+    async def test(rig: _Rig) -> None:
+        bound, silent = await rig.connect(), await rig.connect()
+        bound.send(id=1, command="become", args={"user": "me"})
+        assert (await bound.line())["ok"]
+        assert (await silent.ask("status"))["ok"]
+        assert not rig.server.is_watched("me")
+        assert (await bound.ask("watch"))["ok"]
+        assert rig.server.is_watched("me")
+        assert not rig.server.is_watched("anna")
+
+    _run(tmp_path, test)
+
+
 def test_watchers_get_the_events_they_may_see(tmp_path: Path) -> None:
     async def test(rig: _Rig) -> None:
         everybody, anna, bound, silent = [await rig.connect() for _ in range(4)]
@@ -440,6 +454,7 @@ def test_watchers_get_the_events_they_may_see(tmp_path: Path) -> None:
         assert (await bound.line())["ok"]
         assert (await bound.ask("watch"))["ok"]
         assert (await silent.ask("status"))["ok"]
+        assert rig.server.is_watched("anna")
         rig.server.publish("message", {"text": "for anna"}, "anna")
         rig.server.publish("message", {"text": "for me"}, "me")
         rig.server.publish("peer", {"up": True})

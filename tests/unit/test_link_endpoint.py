@@ -300,6 +300,31 @@ def test_a_busy_socket_lets_the_rest_of_the_program_have_its_turn() -> None:
     run(scenario)
 
 
+def test_a_queued_frame_leaves_when_its_caller_says_so() -> None:
+    async def scenario() -> None:
+        async with stations("anna", "ben") as (anna, ben):
+            up, _there = await link(anna, ben)
+            assert anna.endpoint.queue(up.link, PING)
+            assert anna.endpoint._wake is None, "the loop is not asked for a turn"
+            anna.endpoint.transmit()
+            assert await ben.some(FrameReceived)
+            assert not anna.endpoint.queue(up.link + 1000, PING), "there is no such link"
+
+    run(scenario)
+
+
+def test_a_link_that_ends_by_what_was_queued_is_told_of() -> None:
+    async def scenario() -> None:
+        async with stations("anna", "ben", limits=LinkLimits(send_buffer=1)) as (anna, ben):
+            up, _there = await link(anna, ben)
+            anna.endpoint.queue(up.link, PING)
+            anna.endpoint.transmit()
+            assert not anna.of(LinkDown), "not from inside the command"
+            await anna.some(LinkDown)
+
+    run(scenario)
+
+
 def test_a_fault_in_what_listens_to_events_loses_no_event_and_no_datagram() -> None:
     async def scenario() -> None:
         async with stations("anna", "ben") as (anna, ben):

@@ -238,6 +238,45 @@ def test_finished_messages_are_history_of_bounded_length() -> None:
     assert entries[-1].text == "text 199"
 
 
+def test_history_that_its_user_thinned_out_is_not_cut_further() -> None:
+    database = Database(":memory:", history=10)
+    for number in range(73):
+        database.apply((outgoing(number),))
+        database.apply((OutboxState(ANNA, outgoing(number).message_id, State.DELIVERED, 0),))
+    database.apply(tuple(MessageDelete(ANNA, outgoing(number).message_id) for number in range(60, 70)))
+    for number in range(73, 80):
+        database.apply((outgoing(number),))
+        database.apply((OutboxState(ANNA, outgoing(number).message_id, State.DELIVERED, 0),))
+    assert len(database.outbox(ANNA, limit=1000)) == 70, "63 that stayed and 7 more: fewer than are cut at a time"
+    for number in range(80, 84):
+        database.apply((outgoing(number),))
+        database.apply((OutboxState(ANNA, outgoing(number).message_id, State.DELIVERED, 0),))
+    entries = database.outbox(ANNA, limit=1000)
+    assert [entry.text for entry in entries] == [f"text {number}" for number in range(74, 84)]
+
+
+def test_a_write_that_was_undone_counts_for_nothing_in_the_history() -> None:
+    database = Database(":memory:", history=0)
+    database.apply((outgoing(0),))
+    state = OutboxState(ANNA, outgoing(0).message_id, State.EXPIRED, 0)
+    for _ in range(100):
+        with pytest.raises(StoreFullError):
+            database.apply((state, TombstoneExpected(ANNA, bytes(32))))
+    database.apply((state,))
+    assert [entry.state for entry in database.outbox(ANNA)] == [State.EXPIRED]
+
+
+def test_one_statement_alone_is_a_transaction(path: str, tmp_path: Path) -> None:
+    database = Database(path)
+    database.apply((outgoing(1),))
+    after = Database(copy_as_a_power_cut_leaves_it(path, tmp_path))
+    assert [entry.text for entry in after.outbox(ANNA)] == ["text 1"]
+    after.close()
+    database.close()
+    with pytest.raises(StoreError):
+        database.apply((outgoing(2),))
+
+
 # --- boots -------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,8 @@ go through DeriveKeyPair (section 7.1.3), so they need be secret and fresh, not 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from qpq.crypto import primitives
 from qpq.crypto.errors import CryptoError
 
@@ -15,18 +17,22 @@ _VERSION = b"HPKE-v1"
 _KEM_SUITE = b"KEM\x00\x20"
 _SUITE = b"HPKE\x00\x20\x00\x01\x00\x03"
 _MODE_BASE = b"\x00"
+_SCHEDULES = 64
+"""Schedule contexts kept (65 bytes each, no secrets: one for each pair of addresses); the least recently used goes."""
 _MAX_SEQUENCE = (1 << 8 * primitives.NONCE_BYTES) - 1
 
 
 class Context:
     """One direction's encryption context (RFC 9180 section 5.2): nonces count up from 0."""
 
-    __slots__ = ("_base_nonce", "_exporter_secret", "_key", "_sequence")
+    __slots__ = ("_base_nonce", "_key", "_schedule", "_secret", "_sequence")
 
-    def __init__(self, key: bytes, base_nonce: bytes, exporter_secret: bytes) -> None:
-        self._key = key
+    def __init__(self, secret: bytes, schedule: bytes) -> None:
+        self._secret = secret
+        self._schedule = schedule
+        self._key = _expand(secret, _SUITE, b"key", schedule, primitives.KEY_BYTES)
+        base_nonce = _expand(secret, _SUITE, b"base_nonce", schedule, primitives.NONCE_BYTES)
         self._base_nonce = int.from_bytes(base_nonce, "big")
-        self._exporter_secret = exporter_secret
         self._sequence = 0
 
     def seal(self, plaintext: bytes, aad: bytes = b"") -> bytes:
@@ -43,7 +49,8 @@ class Context:
 
     def export(self, exporter_context: bytes, length: int) -> bytes:
         """Return ``length`` bytes of a secret both ends share (RFC 9180 section 5.3)."""
-        return _expand(self._exporter_secret, _SUITE, b"sec", exporter_context, length)
+        exporter_secret = _expand(self._secret, _SUITE, b"exp", self._schedule, primitives.HASH_BYTES)
+        return _expand(exporter_secret, _SUITE, b"sec", exporter_context, length)
 
     def _nonce(self) -> bytes:
         if self._sequence >= _MAX_SEQUENCE:
@@ -95,11 +102,10 @@ def _expand(prk: bytes, suite: bytes, label: bytes, info: bytes, length: int) ->
 _PSK_ID_HASH = _extract(b"", _SUITE, b"psk_id_hash", b"")
 
 
+@lru_cache(maxsize=_SCHEDULES)
+def _schedule_context(info: bytes) -> bytes:
+    return _MODE_BASE + _PSK_ID_HASH + _extract(b"", _SUITE, b"info_hash", info)
+
+
 def _key_schedule(shared_secret: bytes, info: bytes) -> Context:
-    schedule = _MODE_BASE + _PSK_ID_HASH + _extract(b"", _SUITE, b"info_hash", info)
-    secret = _extract(shared_secret, _SUITE, b"secret", b"")
-    return Context(
-        key=_expand(secret, _SUITE, b"key", schedule, primitives.KEY_BYTES),
-        base_nonce=_expand(secret, _SUITE, b"base_nonce", schedule, primitives.NONCE_BYTES),
-        exporter_secret=_expand(secret, _SUITE, b"exp", schedule, primitives.HASH_BYTES),
-    )
+    return Context(_extract(shared_secret, _SUITE, b"secret", b""), _schedule_context(info))

@@ -80,6 +80,10 @@ class ControlServer:
             connection.close()
         control_socket.remove(self._path, self._inode)
 
+    def is_watched(self, user: str | None = None) -> bool:
+        """Whether ``publish`` would reach anybody: what nobody sees need not be put into words."""
+        return any(connection.watches(user) for connection in self._connections)
+
     def publish(self, name: str, fields: Mapping[str, object], user: str | None = None) -> None:
         """Send an event to every watcher that may see it: all of them, or with ``user`` those of that user.
 

@@ -72,7 +72,7 @@ class Handlers:
     def delivered(self, effect: events.Deliver) -> None:
         """Tell who watches the user's inbox; a muted sender's message only waits there."""
         user = self._node.user_of(effect.user)
-        if user is None:
+        if user is None or not self._node.control.is_watched(user.name):
             return
         fields = {
             "id": text_id(effect.message_id),
@@ -91,7 +91,7 @@ class Handlers:
         if effect.state is events.State.QUEUED:
             return
         user = self._node.user_of(effect.user)
-        if user is not None:
+        if user is not None and self._node.control.is_watched(user.name):
             fields = {
                 "id": text_id(effect.message_id),
                 "user": user.name,

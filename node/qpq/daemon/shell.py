@@ -33,8 +33,8 @@ class Links(Protocol):
         """Dial."""
         ...
 
-    def send(self, link: int, frame: Frame) -> bool:
-        """Queue a frame."""
+    def queue(self, link: int, frame: Frame) -> bool:
+        """Keep a frame for ``transmit``."""
         ...
 
     def close(self, link: int, code: int, reason: str) -> None:
@@ -82,11 +82,12 @@ class Shell:
         self._flush: asyncio.Handle | None = None
         self._flushing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._fresh: dict[bytes, bytes] = {}
         self._refused: dict[bytes, str] = {}
         self._flushed: list[asyncio.Future[None]] = []
         self._do: dict[type[Effect], Callable[[Any], object]] = {
-            events.SendFrame: lambda effect: self._links.send(effect.link, effect.frame),
+            events.SendFrame: lambda effect: self._links.queue(effect.link, effect.frame),
             events.SendEnvelope: self._send_envelope,
             events.CloseLink: lambda effect: self._links.close(effect.link, effect.code, effect.reason),
             events.Connect: lambda effect: self._links.connect(effect.address, effect.identity),
@@ -183,11 +184,18 @@ class Shell:
         envelope = self._fresh.get(effect.envelope_id) or self._store.envelope(effect.envelope_id)
         if envelope is None:  # deleted by its user since
             return
-        self._links.send(effect.link, Transfer(effect.hops, effect.copies, effect.age, decode_envelope(envelope)))
+        self._links.queue(effect.link, Transfer(effect.hops, effect.copies, effect.age, decode_envelope(envelope)))
 
     def _set_timer(self, effect: events.SetTimer) -> None:
+        """Have the core woken by ``effect.at``.
+
+        A timer that comes before stays: the core then asks anew, which costs less than a new timer for each message.
+        """
         if self._timer is not None:
+            if self._timer_at <= effect.at:
+                return
             self._timer.cancel()
+        self._timer_at = effect.at
         self._timer = self._loop.call_at(effect.at, self._ring)
 
     def _ring(self) -> None:

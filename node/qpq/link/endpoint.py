@@ -122,6 +122,10 @@ class Endpoint:
         self._soon()
         return queued
 
+    def queue(self, link: int, frame: Frame) -> bool:
+        """Like ``send``, but the frame waits for ``transmit``, which the caller owes."""
+        return self._hub.write(link, (frame,))
+
     def close(self, link: int, code: int, reason: str) -> None:
         """End a link after what was queued, as far as the peer can take it at once; LinkDown follows."""
         self._hub.close(link, code, reason)
@@ -132,6 +136,8 @@ class Endpoint:
         if not self._serving:
             self._hub.transmit(self._loop.time())
             self._set_timer()
+            if self._hub.events:
+                self._soon()
 
     def kick(self) -> None:
         """Addresses of this machine have changed: ask every peer for an answer."""

@@ -15,7 +15,7 @@ from qpq.mesh.records import Checkpoint, Kept, MessageDelete, Queued, TombstoneI
 from qpq.store.entries import Counts, InboxEntry, OutboxEntry
 from qpq.store.faults import StoreBusyError, StoreDamagedError, StoreError, StoreFullError
 from qpq.store.schema import FINAL, STATES, prepare
-from qpq.store.writers import GROWING, Writers
+from qpq.store.writers import GROWING, SOLE, Writers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -210,9 +210,21 @@ class Database:
         self._connection.execute(f"PRAGMA max_page_count = {max(1, self.max_bytes // _PAGE) + reserve}")
 
     def _write(self, operations: Sequence[Operation]) -> None:
-        with self._transaction():
-            for operation in operations:
-                self._writers.write(operation)
+        write = self._writers.write
+        if len(operations) == 1 and type(operations[0]) in SOLE:
+            try:
+                write(operations[0])  # one statement is a transaction of its own
+            except sqlite3.Error as fault:
+                self._writers.forget_counts()
+                raise self._name(fault) from fault
+            return
+        try:
+            with self._transaction():
+                for operation in operations:
+                    write(operation)
+        except StoreError:
+            self._writers.forget_counts()
+            raise
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 GROWING: Final = (OutboxInsert, InboxInsert)
 """The operations that may fail for lack of room; all others get a reserve."""
 
+SOLE: Final = (OutboxInsert, OutboxState, InboxInsert, TombstoneInsert, TombstoneDelete)
+"""The operations that are one statement, besides forgetting old rows, which may as well come later."""
+
 _TRIM_EVERY = 64
 _STATE_NUMBERS = {state: number for number, state in enumerate(STATES)}
 
@@ -39,11 +42,16 @@ class Writers:
         self._connection = connection
         self._history = history
         self._finished: dict[Address, int] = {}
+        self._unsure: set[Address] = set()
         self._writers = self._table()
 
     def write(self, operation: Operation) -> None:
         """Carry out one operation; raises sqlite3.Error, StoreFullError."""
         self._writers[type(operation)](operation)
+
+    def forget_counts(self) -> None:
+        """Count anew what is there: a transaction was undone."""
+        self._finished.clear()
 
     def set_meta(self, key: str, value: int) -> None:
         """Set one of the node's own numbers."""
@@ -115,6 +123,7 @@ class Writers:
         )
 
     def _message_delete(self, row: MessageDelete) -> None:
+        self._unsure.add(row.user)
         for table in ("inbox", "outbox"):
             self._connection.execute(
                 f"DELETE FROM {table} WHERE user = ? AND message_id = ?",  # noqa: S608 (one of two constants)
@@ -125,6 +134,7 @@ class Writers:
         for table in ("inbox", "outbox", "tombstone"):
             self._connection.execute(f"DELETE FROM {table} WHERE user = ?", (row.user,))  # noqa: S608 (constants)
         self._finished.pop(row.user, None)
+        self._unsure.discard(row.user)
 
     def _tombstone_insert(self, row: TombstoneInsert) -> None:
         self._connection.execute(
@@ -146,11 +156,23 @@ class Writers:
         self.set_meta("unix", row.unix)
 
     def _trim(self, user: Address) -> None:
-        """Forget the oldest finished messages of a user, now and then."""
-        finished = self._finished[user] = self._finished.get(user, 0) + 1
-        if finished % _TRIM_EVERY == 0:
+        """Forget the oldest finished messages of a user, now and then; one more has just been finished.
+
+        Counting reads them all, so it is done once, and again only where the count may be too high.
+        """
+        finished = self._finished.get(user, -1) + 1
+        if not finished or (finished >= self._history + _TRIM_EVERY and user in self._unsure):
+            finished = self._count_finished(user)
+        if finished >= self._history + _TRIM_EVERY:
             self._connection.execute(
-                "DELETE FROM outbox WHERE user = ?1 AND state >= ?2 AND number <= (SELECT number FROM outbox"
-                " WHERE user = ?1 AND state >= ?2 ORDER BY number DESC LIMIT 1 OFFSET ?3)",
-                (user, FINAL, self._history),
+                "DELETE FROM outbox WHERE number IN (SELECT number FROM outbox WHERE user = ? AND state >= ?"
+                " ORDER BY number LIMIT ?)",
+                (user, FINAL, finished - self._history),
             )
+            finished = self._history
+        self._finished[user] = finished
+
+    def _count_finished(self, user: Address) -> int:
+        self._unsure.discard(user)
+        rows = self._connection.execute("SELECT count(*) FROM outbox WHERE user = ? AND state >= ?", (user, FINAL))
+        return int(rows.fetchone()[0])

@@ -1,0 +1,134 @@
+"""One qpq node under measurement, driven inside its own process: commands as JSON lines on stdin, answers on stdout.
+
+The node is the shipped one (``qpq.daemon.node.Node``: its store, its links, its UDP socket, its control
+socket, which nobody uses here). What it measures is what ``lxmf_driver.py`` measures of LXMF: from handing
+the message to the node (``shell.put``) to the node's own call that tells it is delivered.
+
+usage: qpq_driver.py FOLDER [a flag of ``qpq daemon``]...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "node"))
+
+from qpq.daemon import config as configuration
+from qpq.daemon import logs
+from qpq.daemon.data_dir import prepare
+from qpq.daemon.node import Node
+from qpq.mesh.events import DeleteMessage, SendText, State
+from qpq.wire.envelope import DEFAULT_TTL
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from qpq.crypto.identity import Address
+    from qpq.mesh.events import StateChanged
+
+PAGE = 500  # rows of the inbox deleted at a time
+MESSAGE_ID_BYTES = 16
+
+Answer = dict[str, object]
+
+
+class Measured(Node):
+    """The node, and when which message was delivered."""
+
+    arrived: asyncio.Queue[tuple[bytes, float]]
+
+    def state_changed(self, effect: StateChanged) -> None:
+        """Take the time of a delivery, behind what the node does anyway."""
+        super().state_changed(effect)
+        if effect.state is State.DELIVERED:
+            self.arrived.put_nowait((effect.message_id, time.perf_counter()))
+
+
+class Driver:
+    """What can be asked of the node."""
+
+    def __init__(self, node: Measured) -> None:
+        self.node = node
+        self.target: Address | None = None
+
+    async def info(self) -> Answer:
+        """Return the address of the node's user."""
+        return {"delivery": self.node.keyring.users[0].address.hex()}
+
+    async def knows(self, delivery: str) -> Answer:
+        """Take another node's user as the target once a link to it is up."""
+        self.target = bytes.fromhex(delivery)  # type: ignore[assignment]
+        return {"known": self.target in self.node.core.addresses_known()}
+
+    async def empty(self) -> Answer:
+        """Delete what the inbox holds: it takes a bounded number of messages."""
+        user = self.node.keyring.users[0].address
+        while rows := self.node.store.inbox(user, limit=PAGE):
+            for row in rows:
+                self.node.shell.put(DeleteMessage(user, row.message_id))
+            self.node.shell.flush()
+        return {}
+
+    async def burst(self, count: int, window: int, seconds: float, size: int) -> Answer:
+        """Send up to ``count`` messages of ``size`` bytes, ``window`` at a time, for at most ``seconds``."""
+        arrived = self.node.arrived = asyncio.Queue()
+        started: dict[bytes, float] = {}
+        latencies: list[float] = []
+        begin = time.perf_counter()
+        try:
+            async with asyncio.timeout(seconds):
+                while len(latencies) < count:
+                    while len(started) < window and len(started) + len(latencies) < count:
+                        self._send(size, started)
+                    message, ended = await arrived.get()
+                    latencies.append(ended - started.pop(message))
+        except TimeoutError:
+            pass
+        elapsed = time.perf_counter() - begin
+        return {"latencies": latencies, "elapsed": elapsed, "failed": 0, "open": len(started)}
+
+    def _send(self, size: int, started: dict[bytes, float]) -> None:
+        assert self.target is not None
+        text, message = os.urandom(size // 2).hex(), os.urandom(MESSAGE_ID_BYTES)
+        started[message] = time.perf_counter()
+        user = self.node.keyring.users[0].address
+        self.node.shell.put(SendText(user, self.target, message, text, DEFAULT_TTL))
+        self.node.shell.check(message)
+
+
+async def main() -> None:
+    """Run the node and answer commands until stdin ends."""
+    folder = sys.argv[1]
+    flags = ["--data-dir", folder, "--socket", f"{folder}/qpq.sock", *sys.argv[2:]]
+    config = configuration.load(flags, {}).config
+    prepare(config.data_dir, None)
+    node = Measured(config, logs.setup(config.log_level, environ={}))
+    node.arrived = asyncio.Queue()
+    await node.start()
+    driver = Driver(node)
+    commands: dict[str, Callable[..., Awaitable[Answer]]] = {
+        "info": driver.info,
+        "knows": driver.knows,
+        "empty": driver.empty,
+        "burst": driver.burst,
+    }
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    loop.add_signal_handler(signal.SIGTERM, lines.feed_eof)
+    print(json.dumps({"ready": True}), flush=True)
+    while line := await lines.readline():
+        request = json.loads(line)
+        print(json.dumps(await commands[request.pop("op")](**request)), flush=True)
+    await node.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
