@@ -72,6 +72,8 @@ clean: ## remove what was built, except .venv
 distclean: clean ## remove .venv too
 	@rm -rf $(VENV)
 
+include cross/cross.mk
+
 # --- how the environment is made -----------------------------------------------------------
 
 $(VENV)/run.stamp: requirements/run.lock pyproject.toml tests/rigs/find_python.sh

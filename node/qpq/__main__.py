@@ -7,9 +7,14 @@ import sys
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out the command line (default: this process's) and return its exit status."""
-    from qpq.console.program import run  # noqa: PLC0415 (importing this module must cost nothing)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["daemon"]:  # no option of the console before it: the daemon needs nothing of the console
+        from qpq.daemon.main import run as run_daemon  # noqa: PLC0415 (importing this module must cost nothing)
 
-    return run(sys.argv[1:] if argv is None else argv)
+        return run_daemon(words[1:])
+    from qpq.console.program import run  # noqa: PLC0415
+
+    return run(words)
 
 
 if __name__ == "__main__":

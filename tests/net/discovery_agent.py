@@ -40,6 +40,7 @@ async def main() -> None:
         random=os.urandom,
     )
     await discovery.start()
+    await discovery.settled()
     tell(event="ready", id=text_id(identity))
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()

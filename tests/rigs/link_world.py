@@ -8,10 +8,15 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import qpq.link  # noqa: F401 (before aioquic, as in a node: see qpq.link.imports)
+
+# isort: split
+from aioquic import tls
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
 from aioquic.tls import CipherSuite
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509 import load_der_x509_certificate
 
@@ -32,6 +37,17 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 CHACHA = [CipherSuite.CHACHA20_POLY1305_SHA256]
+
+# A plain client offers key shares on curves. A node loads no curves, so the library in this process gets what makes
+# such shares; what reads them stays as a node has it.
+CURVES = {
+    tls.Group.SECP256R1: ec.SECP256R1,
+    tls.Group.SECP384R1: ec.SECP384R1,
+    tls.Group.SECP521R1: ec.SECP521R1,
+}
+tls.ec.generate_private_key = ec.generate_private_key
+tls.GROUP_TO_CURVE.update(CURVES)
+tls.CURVE_TO_GROUP.update({curve: group for group, curve in CURVES.items()})
 
 
 def secret(name: str) -> SecretIdentity:

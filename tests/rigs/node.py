@@ -96,7 +96,8 @@ class Node:
 
     def start(self, *, wait: bool = True) -> Node:
         """Start the daemon; with ``wait`` until it answers."""
-        unwanted = ("QPQ_",) if self.measured else ("QPQ_", "COV", "COVERAGE")
+        unwanted = ("QPQ_", "PYTHONDONTWRITEBYTECODE")  # an installed program is not compiled at every start
+        unwanted += () if self.measured else ("COV", "COVERAGE")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
         environment = {**kept, "PYTHONPATH": str(NODE_SOURCE), "PYTHONUNBUFFERED": "1", **self.environment}
         with (self.folder / "log").open("ab") as log:

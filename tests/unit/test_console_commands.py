@@ -12,7 +12,7 @@ from console_fake import ANNA, MESSAGE, NODE, FakeServer, refusing
 from console_run import Command
 
 import qpq
-from qpq.console import handlers, program, send
+from qpq.console import about, handlers, program, send
 from qpq.console.client import Client
 
 if TYPE_CHECKING:
@@ -507,3 +507,10 @@ def test_the_default_limit_of_the_longest_messages_fits_into_one_answer() -> Non
     from qpq.console.client import MAX_LINE  # noqa: PLC0415
 
     assert handlers.DEFAULT_LIMIT * (32768 * 6 + 1024) <= MAX_LINE
+
+
+def test_a_built_binary_names_its_commit_and_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(about, "COMMIT", "0123456789ab")
+    monkeypatch.setattr(about, "TARGET", "mips_24kc")
+    assert about.version_line() == f"qpq {qpq.__version__} (commit 0123456789ab, mips_24kc)"
+    assert about.version_document() == {"version": qpq.__version__, "commit": "0123456789ab", "target": "mips_24kc"}

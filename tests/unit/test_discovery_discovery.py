@@ -113,6 +113,7 @@ class FakeOneShot(FakeMdns):
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MDNS_DELAY", 0.0)
     monkeypatch.setattr(module, "Watcher", FakeWatcher)
     monkeypatch.setattr(module, "BeaconService", FakeBeacon)
     monkeypatch.setattr("qpq.discovery.mdns.Mdns", FakeZeroconf)
@@ -139,6 +140,7 @@ def test_everything_runs_and_is_told() -> None:
     async def main() -> None:
         rig = Rig()
         await rig.discovery.start()
+        await rig.discovery.settled()
         watcher, beacon, mdns = rig.parts
         assert beacon.channels == [("lo", Via.BEACON), ("eth0", Via.BEACON), ("br-client", Via.GROUP)]
         assert beacon.random() == 0.5
@@ -168,6 +170,7 @@ def test_everything_can_be_switched_off() -> None:
     async def main() -> None:
         rig = Rig(mdns=MdnsMode.OFF, beacon=False, group=False)
         await rig.discovery.start()
+        await rig.discovery.settled()
         assert rig.discovery.status() == {
             "netlink": "following 3 interfaces",
             "beacon": "off",
@@ -186,6 +189,7 @@ def test_only_the_group_is_used_when_the_beacon_is_off() -> None:
     async def main() -> None:
         rig = Rig(mdns=MdnsMode.OFF, beacon=False)
         await rig.discovery.start()
+        await rig.discovery.settled()
         assert rig.parts[1].channels == [("br-client", Via.GROUP)]
         assert rig.discovery.status()["beacon"] == "off"
         await rig.discovery.stop()
@@ -198,6 +202,7 @@ def test_a_taken_port_5353_leads_to_one_shot_queries(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(FakeZeroconf, "error", MdnsUnavailableError("UDP port 5353: in use"))
         rig = Rig(avahi_dir=str(tmp_path), umdns_dir="/nowhere")
         await rig.discovery.start()
+        await rig.discovery.settled()
         assert rig.discovery.status()["mdns"] == "FakeOneShot"
         assert rig.parts[2].responder.directory == str(tmp_path)
         mdns = rig.parts[2]
@@ -212,6 +217,7 @@ def test_with_files_zeroconf_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(FakeZeroconf, "error", AssertionError("tried"))
         rig = Rig(mdns=MdnsMode.FILES)
         await rig.discovery.start()
+        await rig.discovery.settled()
         assert rig.discovery.status()["mdns"] == "FakeOneShot"
         await rig.discovery.stop()
 
@@ -225,6 +231,7 @@ def test_what_fails_is_told_with_its_reason_and_the_rest_runs(monkeypatch: pytes
         monkeypatch.setattr(FakeOneShot, "error", DiscoveryError("no UDP socket"))
         rig = Rig(mdns=MdnsMode.FILES, beacon=True, group=False)
         await rig.discovery.start()
+        await rig.discovery.settled()
         status = rig.discovery.status()
         assert status["netlink"] == "failed: cannot read the network interfaces"
         assert status["beacon"].startswith("failed: UDP port 7171: Address already in use; let one program")
@@ -256,6 +263,7 @@ def test_the_interfaces_of_the_beacon_and_those_of_mdns_are_named_apart() -> Non
     async def main() -> None:
         rig = Rig(interfaces=("eth0",), group_interfaces=(), mdns_interfaces=("br-client",))
         await rig.discovery.start()
+        await rig.discovery.settled()
         assert rig.parts[1].channels == [("eth0", Via.BEACON)]
         assert rig.parts[2].interfaces == ["br-client"]
         assert rig.discovery.status()["group"] == "off"
@@ -268,6 +276,67 @@ def test_the_interfaces_of_the_beacon_and_those_of_mdns_are_named_apart() -> Non
 def test_what_no_record_can_carry_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(DiscoveryError):
         DiscoveryConfig(**{"identity": OWN, "port": 7000} | options)
+
+
+def test_mdns_starts_behind_the_rest_and_status_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        gate, begun = asyncio.Event(), asyncio.Event()
+        began: list[FakeZeroconf] = []
+
+        async def start(self: FakeZeroconf, interfaces: Iterable[Interface]) -> None:
+            self.note(interfaces)
+            began.append(self)
+            begun.set()
+            await gate.wait()
+
+        monkeypatch.setattr(FakeZeroconf, "start", start)
+        rig = Rig()
+        await rig.discovery.start()
+        assert rig.discovery.status()["netlink"] == "following 3 interfaces"
+        assert rig.discovery.status()["mdns"] == "starting"
+        rig.discovery.link_lost()
+        await begun.wait()
+        rig.parts[0].table = [interface(9, "wlan0")]
+        rig.discovery._interfaces_changed()
+        assert rig.discovery.status()["mdns"] == "starting"
+        gate.set()
+        await rig.discovery.settled()
+        assert rig.discovery.status()["mdns"] == "FakeZeroconf"
+        assert began[0].interfaces == ["wlan0"]
+        await rig.discovery.stop()
+        assert rig.discovery.status()["mdns"] == "off"
+        assert began[0].closed == 1
+
+    run(main())
+
+
+def test_a_stop_while_mdns_starts_ends_that_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr(module, "MDNS_DELAY", 3600.0)
+        rig = Rig()
+        await rig.discovery.start()
+        await rig.discovery.stop()
+        await rig.discovery.stop()
+        await rig.discovery.settled()
+        assert rig.discovery.status()["mdns"] == "off"
+
+    run(main())
+
+
+def test_a_fault_nobody_foresaw_is_told_instead_of_starting_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        monkeypatch.setattr(FakeZeroconf, "error", KeyError("zeroconf"))
+        rig = Rig()
+        await rig.discovery.start()
+        await rig.discovery.settled()
+        await asyncio.sleep(0)
+        assert rig.discovery.status()["mdns"] == "failed: KeyError: 'zeroconf'"
+        assert isinstance(told[0]["exception"], KeyError)
+        await rig.discovery.stop()
+
+    run(main())
 
 
 def test_the_loop_is_not_needed_to_make_one() -> None:

@@ -406,6 +406,24 @@ def test_one_source_cannot_use_up_the_share_of_the_others() -> None:
     assert sum(gate.admit(bytes(12), f"c{n}", 1.0) for n in range(1000)) == MESSAGE_BURST - SOURCE_BURST - 1
 
 
+def test_a_start_that_is_broken_off_leaves_nothing_open() -> None:
+    async def main() -> None:
+        rig = Rig()
+
+        async def never(_: object) -> None:
+            await asyncio.Event().wait()
+
+        rig.responder.start = never  # type: ignore[method-assign]
+        starting = asyncio.create_task(rig.mdns.start([interface()]))
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert rig.responder.closed == 1
+
+    run(main())
+
+
 def test_the_cache_of_the_real_responder_is_emptied_when_it_has_grown() -> None:
     async def main() -> None:
         from zeroconf import DNSPointer  # noqa: PLC0415 (as lazily as the program)

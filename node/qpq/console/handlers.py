@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import qpq
 from qpq.console import render
+from qpq.console.about import version_document, version_line
 from qpq.console.commands import GLOBAL_OPTIONS, available
 from qpq.console.document import as_document, text
 from qpq.console.errors import DONE, ConsoleError, UsageError
@@ -132,9 +133,9 @@ def _version(context: Context, invocation: Invocation) -> int:
     except ConsoleError:
         running = ""
     if context.json or invocation.flag("--json"):
-        context.show_document({"version": qpq.__version__, "daemon": running or None})
+        context.show_document({**version_document(), "daemon": running or None})
         return DONE
-    context.show([f"qpq {qpq.__version__}"])
+    context.show([version_line()])
     if running and running != qpq.__version__:
         context.show([f"daemon {safe(running)} (restart it to run this version)"])
     return DONE

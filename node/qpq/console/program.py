@@ -6,8 +6,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import qpq
 from qpq.console import restricted
+from qpq.console.about import version_line
 from qpq.console.arguments import Arguments, read
 from qpq.console.context import Context
 from qpq.console.errors import DONE, ConsoleError, UsageError
@@ -79,7 +79,7 @@ def _program(context: Context, arguments: Arguments) -> int:
     if context.restricted and not words:
         line, words = restricted.original(context.environ)
     if arguments.flag("--version") and not words:
-        context.show([f"qpq {qpq.__version__}"])
+        context.show([version_line()])
         return DONE
     if arguments.flag("--help"):
         topic = "" if arguments.program else " ".join(word.value for word in words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import os
 import signal
 import sys
@@ -14,6 +14,7 @@ from qpq.daemon import config as configuration
 from qpq.daemon import flags, logs
 from qpq.daemon.control_socket import ControlSocketError, group_id
 from qpq.daemon.data_dir import DataDirError, Lock, prepare
+from qpq.daemon.lean import asyncio
 from qpq.errors import QpqError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def run(argv: list[str], environ: Mapping[str, str] | None = None) -> int:
     ``argv`` are the words behind ``qpq daemon``.
     """
     started = time.monotonic()
+    gc.disable()  # until the node is ready: all that start makes, it keeps
     os.umask(0o077)
     variables = dict(os.environ if environ is None else environ)
     try:
@@ -82,6 +84,7 @@ def _locked(loaded: Loaded, log: logging.Logger, again: Callable[[], Loaded], st
     try:
         return asyncio.run(_Daemon(config, log, again, started).run())
     finally:
+        gc.enable()
         lock.release()
         logs.close()
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -131,6 +134,8 @@ class _Daemon:
         except QpqError as error:
             _fail(self._log, error)
             return False
+        gc.freeze()
+        gc.enable()
         took = time.monotonic() - self._started
         where = f"UDP {self._config.listen}, control socket {self._config.socket}"
         self._log.info("ready: qpq %s after %.2f s, %s", __version__, took, where)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from qpq.discovery.mdns_fallback import OneShotMdns
     from qpq.mesh.events import PeerFound
 
+MDNS_DELAY = 0.2
+"""Seconds until mDNS starts: loading zeroconf holds everything up, and who asks a new node should be answered first."""
 _WORD: Final = 4
 _MAX_PORT: Final = 0xFFFF
 _MAX_DOMAIN: Final = 200
@@ -92,6 +96,7 @@ class Discovery:
         self._services = ServiceTable(config.identity, placer(lambda: self._watcher.table, config.mdns_interfaces))
         self._beacon: BeaconService | None = None
         self._mdns: Mdns | OneShotMdns | None = None
+        self._coming: asyncio.Task[None] | None = None
         self._problems: dict[str, str] = {}
 
     @property
@@ -108,19 +113,33 @@ class Discovery:
         return counted
 
     async def start(self) -> None:
-        """Start what is switched on; what fails is told by ``status`` and the log, the rest runs."""
+        """Start what is switched on; what fails is told by ``status`` and the log, the rest runs.
+
+        mDNS is only begun; ``settled`` waits for it.
+        """
         try:
             await self._watcher.start()
         except DiscoveryError as error:
             self._failed("netlink", error)
         self._start_beacon()
-        await self._start_mdns()
+        if self._config.mdns is not MdnsMode.OFF:
+            self._coming = asyncio.create_task(self._start_mdns(), name="mdns start")
+            self._coming.add_done_callback(self._came)
+
+    async def settled(self) -> None:
+        """Wait until mDNS runs or has failed."""
+        if self._coming is not None:
+            await asyncio.wait((self._coming,))
 
     async def stop(self) -> None:
         """Stop everything, say goodbye and remove what was published; may be called twice."""
         self._watcher.close()
         if self._beacon is not None:
             self._beacon.close()
+        if self._coming is not None and self._is_coming():
+            self._coming.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._coming
         mdns, self._mdns = self._mdns, None
         if mdns is not None:
             closing = mdns.close()
@@ -147,7 +166,7 @@ class Discovery:
             "netlink": running,
             "beacon": beacon.status(Via.BEACON) if beacon else "",
             "group": beacon.status(Via.GROUP) if beacon else "",
-            "mdns": self._mdns.status() if self._mdns else "off",
+            "mdns": self._mdns.status() if self._mdns else "starting" if self._is_coming() else "off",
         }
         return {name: "off" if off.get(name) else self._problems.get(name, text) for name, text in told.items()}
 
@@ -166,32 +185,46 @@ class Discovery:
         self._follow_beacon()
 
     async def _start_mdns(self) -> None:
+        await asyncio.sleep(MDNS_DELAY)
         if self._config.mdns is MdnsMode.AUTO:
             from qpq.discovery.mdns import Mdns  # noqa: PLC0415 (zeroconf only when it is used)
 
             mdns = Mdns(*self._mdns_arguments(), random=self._random, on_found=self._on_found)
+            known = self._mdns_interfaces()
             try:
-                await mdns.start(self._mdns_interfaces())
+                await mdns.start(known)
             except MdnsUnavailableError as error:
                 log.warning("mdns: %s; publishing through a service file and asking one-shot queries", error)
             else:
                 self._mdns = mdns
-        if self._mdns is None and self._config.mdns is not MdnsMode.OFF:
-            from qpq.discovery.mdns_fallback import OneShotMdns  # noqa: PLC0415
+                if self._mdns_interfaces() != known:
+                    mdns.follow(self._mdns_interfaces())
+                return
+        from qpq.discovery.mdns_fallback import OneShotMdns  # noqa: PLC0415
 
-            config = self._config
-            fallback = OneShotMdns(
-                *self._mdns_arguments(),
-                random=self._random,
-                on_found=self._on_found,
-                find=lambda: find_responder(config.avahi_dir, config.umdns_dir),
-            )
-            try:
-                fallback.start(self._mdns_interfaces())
-            except DiscoveryError as error:
-                self._failed("mdns", error)
-            else:
-                self._mdns = fallback
+        config = self._config
+        fallback = OneShotMdns(
+            *self._mdns_arguments(),
+            random=self._random,
+            on_found=self._on_found,
+            find=lambda: find_responder(config.avahi_dir, config.umdns_dir),
+        )
+        try:
+            fallback.start(self._mdns_interfaces())
+        except DiscoveryError as error:
+            self._failed("mdns", error)
+        else:
+            self._mdns = fallback
+
+    def _is_coming(self) -> bool:
+        return self._coming is not None and not self._coming.done()
+
+    def _came(self, coming: asyncio.Task[None]) -> None:
+        """Tell of what nobody foresaw, which would leave mDNS starting for ever."""
+        fault = None if coming.cancelled() else coming.exception()
+        if fault is not None:
+            self._failed("mdns", f"{type(fault).__name__}: {fault}")
+            raise fault
 
     def _mdns_arguments(self) -> tuple[Identity, int, str, ServiceTable]:
         return self._config.identity, self._config.port, self._config.domain, self._services

@@ -146,7 +146,11 @@ class Mdns:
         adapters.update(self._interfaces)
         responder = self._make(self._take)
         self._used = self._wanted(responder)
-        await responder.start(self._used)
+        try:
+            await responder.start(self._used)
+        except asyncio.CancelledError:
+            await responder.close()
+            raise
         self._responder = responder
         self._trickle = Trickle(
             self._loop.time(), self._random, shortest=FIRST_QUESTION, doublings=DOUBLINGS, redundancy=ALWAYS

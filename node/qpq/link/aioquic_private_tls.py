@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from aioquic import tls
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from qpq.link.errors import CertificateError
 
@@ -77,7 +76,7 @@ class LinkContext(tls.Context):
             raise tls.AlertBadCertificate(str(fault)) from fault
         super()._set_peer_certificate(certificate)
         key = self._peer_certificate.public_key() if self._peer_certificate is not None else None
-        if not isinstance(key, Ed25519PublicKey) or key.public_bytes(Encoding.Raw, PublicFormat.Raw) != identity:
+        if not isinstance(key, Ed25519PublicKey) or key.public_bytes_raw() != identity:
             # Two readers of the same bytes must see the same key: this one checks the signature.
             raise tls.AlertBadCertificate("a certificate that can be read in two ways")
         self.peer_identity = identity

@@ -17,3 +17,7 @@ class ListenError(LinkError):
 
 class AddressError(LinkError):
     """An address that cannot be dialled: write the address of one machine."""
+
+
+class NotUsedError(LinkError, ValueError):
+    """Something of a library was asked for that links never use and that was therefore not loaded."""

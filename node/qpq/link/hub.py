@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import CipherSuite
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.x509 import load_der_x509_certificate
 
 from qpq.link.admission import VERSIONS, Door
 from qpq.link.certificates import make_certificate
 from qpq.link.connection import P2P_ALPN, TRUST, Link
+from qpq.link.imports import Certificate
 from qpq.link.liveness import NEVER
 from qpq.link.ports import Phase
 from qpq.link.refusals import Refusals
@@ -93,7 +93,7 @@ class Hub:
             max_stream_data=limits.receive_window,
             supported_versions=list(VERSIONS),
             verify_mode=_CERT_NONE,
-            certificate=load_der_x509_certificate(make_certificate(secret)),
+            certificate=Certificate(make_certificate(secret)),
             private_key=Ed25519PrivateKey.from_private_bytes(secret.seed),
         )
         self._client = replace(self._server, is_client=True, alpn_protocols=[P2P_ALPN])

@@ -1,0 +1,137 @@
+"""The last step: everything into one static ELF, ``dist/<target>/qpq``, and the linker map that its sizes come from."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cross import cache
+from cross.process import run
+from cross.recipe import bytecode, compiled, core, cpython, native, sqlite, zlib
+from cross.revision import version_and_commit
+from cross.toolchain import STACK, Toolchain, linker, toolchain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cross.targets import Target
+
+RUNTIME = cache.CROSS / "runtime"
+DIST = cache.ROOT / "dist"
+FILES = ("main.c", "store.c", "lzma.c", "dladdr.c")
+WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
+# C modules whose functions are not named after them.
+FUNCTIONS = {
+    "builtins": "NULL",
+    "sys": "NULL",
+    "marshal": "PyMarshal_Init",
+    "_warnings": "_PyWarnings_Init",
+    "aioquic._buffer": "PyInit__buffer",
+}
+HARDENED = (
+    "-z",
+    "relro",
+    "-z",
+    "now",
+    "-z",
+    "noexecstack",
+    "-z",
+    f"stack-size={STACK}",
+    "--build-id=none",
+    "--gc-sections",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a build made: the ELF and the linker's map of it."""
+
+    elf: Path
+    map: Path
+    modules: Path
+
+
+def build(target: Target) -> Program:
+    """Build the program for a target and return where it lies."""
+    tools = toolchain(target)
+    python = cpython.build(tools)
+    replaced = core.build(tools, python)
+    parts = native.build(tools, python)
+    available = _builtins(python)
+    cold = bytecode.build(available)
+    hot = compiled.build(tools, python, available)
+    libraries = [
+        hot / "libcompiled.a",
+        *sorted(parts.glob("lib*.a")),
+        python / "build" / "libpython3.13.a",
+        python / "build" / cpython.HASHES,
+        sqlite.build(tools) / "libsqlite3.a",
+        zlib.build(tools) / "libz.a",
+    ]
+    version, commit = version_and_commit()
+    inputs = [
+        tools.key,
+        version,
+        commit,
+        *(str(path.relative_to(cache.cache_dir())) for path in libraries),
+        cold.name,
+        replaced.name,
+    ]
+    inputs += [cache.code_of("link.py", *(f"runtime/{name}" for name in (*FILES, "store.h", "lzma.h")))]
+
+    def make(folder: Path) -> None:
+        told = (f'-DQPQ_VERSION="{version}"', f'-DQPQ_COMMIT="{commit}"', f'-DQPQ_TARGET="{target.name}"')
+        flags = [*cpython.flags(python), f"-I{RUNTIME}", *told]
+        (folder / "modules.c").write_text(_inittab(bytecode.reached(cold)))
+        objects = tools.compile([RUNTIME / name for name in FILES], [*WARNINGS, *flags], folder / "o")
+        objects += tools.compile([folder / "modules.c"], flags, folder / "m")
+        objects += tools.compile([cold / "cold.c"], flags, folder / "cold")
+        objects += tools.compile([cold / "cold.S"], [f"-I{cold}"], folder / "cold" / "s")
+        _link(tools, [*objects, *sorted((replaced / "o").rglob("*.o"))], libraries, folder)
+
+    folder = cache.step(f"program-{target.name}", inputs, make)
+    elf = DIST / target.name / "qpq"
+    elf.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / "qpq", elf)
+    return Program(elf, folder / "qpq.map", cold / "modules.json")
+
+
+def _builtins(python: Path) -> list[str]:
+    """Return the names of the C modules in libpython."""
+    table = (python / "build" / "Modules" / "config.c").read_text()
+    return sorted(set(re.findall(r'^\s*\{"(\w+)", \w+\},', table, re.MULTILINE)))
+
+
+def _inittab(names: tuple[str, ...]) -> str:
+    """Return the C source of the table of built-in modules: those that are imported, and no others."""
+    rows = {name: FUNCTIONS.get(name, f"PyInit_{name}") for name in sorted({*names, "_qpq_store", "qpq_entry"})}
+    externs = "\n".join(f"extern PyObject *{function}(void);" for function in rows.values() if function != "NULL")
+    table = "\n".join(f'    {{"{name}", {function}}},' for name, function in rows.items())
+    return (
+        f"#include <Python.h>\n\n{externs}\n\nstruct _inittab _PyImport_Inittab[] = {{\n{table}\n    {{0, 0}},\n}};\n"
+    )
+
+
+def _link(tools: Toolchain, objects: list[Path], libraries: list[Path], folder: Path) -> None:
+    target, elf, told = tools.target, folder / "qpq", folder / "qpq.map"
+    if tools.runtime is None:
+        flags = [f"-Wl,{word}" for word in ("--gc-sections", "-z,relro", "-z,now", "-z,noexecstack", f"-Map={told}")]
+        group = ["-Wl,--start-group", *libraries, "-Wl,--end-group"]
+        run([*shlex.split(tools.cc), "-static", *flags, *objects, *group, "-lm", "-o", elf], env=tools.env)
+        run([*shlex.split(tools.strip), elf])
+        return
+    runtime = tools.runtime
+    command = [*linker(target), "-m", target.emulation, "-static", *HARDENED, f"-Map={told}"]
+    if target.gcc:
+        command += ["-e", "__start", "--no-warn-mismatch"]
+    else:
+        command += ["-s", "--icf=safe", "--no-eh-frame-hdr", "-e", "_start"]
+    if target.pie:
+        command += ["-pie", "--no-dynamic-linker", "-z", "text", "--pack-dyn-relocs=relr"]
+    group = ["--start-group", *libraries, *runtime.libraries, "--end-group"]
+    run([*command, "-o", elf, runtime.start, *objects, *group], env=tools.env)
+    if target.gcc:
+        run([*shlex.split(tools.strip or f"{target.gcc}strip"), "-s", "-R", ".pdr", "-R", ".comment", elf])

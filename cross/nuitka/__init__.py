@@ -1,0 +1,1 @@
+"""Nuitka as this build uses it: its own release, adapted while it runs."""
