@@ -12,6 +12,10 @@ def main(argv: list[str] | None = None) -> int:
         from qpq.daemon.main import run as run_daemon  # noqa: PLC0415 (importing this module must cost nothing)
 
         return run_daemon(words[1:])
+    if words == ["selftest"]:
+        from qpq.daemon.selftest import run as run_selftest  # noqa: PLC0415 (likewise)
+
+        return run_selftest()
     from qpq.console.program import run  # noqa: PLC0415
 
     return run(words)

@@ -1,0 +1,44 @@
+"""qpq selftest: what is right passes, what is wrong fails, and its envelope is the one of the vectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qpq.__main__ import main
+from qpq.daemon import selftest
+from qpq.errors import QpqError
+
+VECTORS = Path(__file__).resolve().parents[2] / "schemas" / "vectors"
+
+
+def test_this_machine_computes_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["selftest"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(selftest.CHECKS) + 1
+    assert all(line.startswith("ok: ") for line in lines[:-1])
+    assert lines[-1].startswith(f"selftest: {len(selftest.CHECKS)} right, 0 wrong")
+
+
+@pytest.mark.parametrize("fault", [QpqError("it fell over"), None])
+def test_a_wrong_answer_is_told_and_fails(
+    fault: QpqError | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check() -> bool:
+        if fault is not None:
+            raise fault
+        return False
+
+    monkeypatch.setattr(selftest, "CHECKS", (("arithmetic", check), ("patience", lambda: True)))
+    assert selftest.run() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("WRONG: arithmetic")
+    assert ("it fell over" in lines[0]) is (fault is not None)
+    assert lines[2].startswith("selftest: 1 right, 1 wrong")
+
+
+def test_its_envelope_is_the_first_of_the_vectors() -> None:
+    first = json.loads((VECTORS / "envelope.json").read_text())["envelopes"][0]
+    assert (first["hex"], first["id"]) == (selftest.ENVELOPE, selftest.ENVELOPE_ID)
