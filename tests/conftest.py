@@ -20,6 +20,8 @@ sys.path[:0] = [str(NET), str(NET.parent / "rigs")]
 
 import netns  # noqa: E402 (the rigs are no package)
 
+import qpq.link as _  # noqa: E402, F401 (loads aioquic as a node does, before a test imports it on its own)
+
 # The machine is shared: a slow example is no fault. In CI the same commit meets the same examples every time.
 settings.register_profile("qpq", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("qpq")

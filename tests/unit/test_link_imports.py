@@ -229,7 +229,7 @@ def test_chains_of_certificates_cannot_be_verified() -> None:
     with pytest.raises(NotUsedError, match="CERT_NONE"):
         tls.verify_certificate(Certificate(OWN))  # type: ignore[arg-type]
     with pytest.raises(NotUsedError, match="not used by links"):
-        tls.load_pem_private_key(b"-----BEGIN PRIVATE KEY-----")
+        tls.load_pem_private_key(b"-----BEGIN PUBLIC KEY-----")
     with pytest.raises(NotUsedError, match="not used by links"):
         tls.load_pem_x509_certificates(b"-----BEGIN CERTIFICATE-----")
     with pytest.raises(NotUsedError, match="not used by links"):
