@@ -49,6 +49,7 @@ class Node:
 
     ``prefix`` goes before the command (``ip netns exec NAME``), ``arguments`` after
     ``qpq daemon``; ``environment`` is added to this process's, less every QPQ_* in it.
+    ``program`` is a built binary with what runs it, in place of this tree under ``python``.
     ``measured`` False keeps coverage away from a daemon that cannot write where the data go.
     The data directory is short, since a socket's path may have 107 bytes only.
     """
@@ -67,6 +68,7 @@ class Node:
         self.arguments = list(arguments)
         self.environment = dict(environment or {})
         self.python = sys.executable
+        self.program: list[str] = []
         self.measured = True
         self._owned = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="qpq"))
@@ -92,7 +94,8 @@ class Node:
     def command(self) -> list[str]:
         """Return what is started."""
         paths = ["--data-dir", str(self.folder), "--socket", str(self.socket)]
-        return [*self.prefix, self.python, "-m", "qpq", "daemon", *paths, *self.arguments]
+        program = self.program or [self.python, "-m", "qpq"]
+        return [*self.prefix, *program, "daemon", *paths, *self.arguments]
 
     def start(self, *, wait: bool = True) -> Node:
         """Start the daemon; with ``wait`` until it answers."""
