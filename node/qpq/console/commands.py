@@ -173,7 +173,6 @@ GLOBAL_OPTIONS: tuple[Option, ...] = (
     Option("--version", None, "show the version"),
 )
 PER_COMMAND: tuple[Option, ...] = GLOBAL_OPTIONS[:2]
-FILE_KINDS = frozenset({Kind.FILE})
 
 
 def available(*, restricted: bool, interactive: bool) -> tuple[Command, ...]:

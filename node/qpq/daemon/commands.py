@@ -26,7 +26,6 @@ MAX_PASSPHRASE = 1024
 MAX_ARMOUR = 64 * 1024
 MAX_TTL = 30 * 86400
 MAX_LIMIT = 1000
-MAX_ARG_NAMES = 16
 
 _USER_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _MESSAGE = re.compile(r"[A-Za-z2-7]{4,26}")

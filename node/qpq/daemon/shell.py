@@ -12,6 +12,7 @@ from qpq.mesh.events import Persist
 from qpq.mesh.records import OutboxInsert
 from qpq.store.faults import StoreError
 from qpq.wire.envelope import decode_envelope
+from qpq.wire.errors import WireError
 from qpq.wire.frames import Transfer
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ class Shell:
         self._core = core
         self._store = store
         self._links = links
-        self._watcher = watcher
         self._group = group
         self._loop = asyncio.get_running_loop()
         self._log = logging.getLogger("qpq.mesh")
@@ -181,10 +181,15 @@ class Shell:
         return True
 
     def _send_envelope(self, effect: events.SendEnvelope) -> None:
-        envelope = self._fresh.get(effect.envelope_id) or self._store.envelope(effect.envelope_id)
-        if envelope is None:  # deleted by its user since
+        try:
+            data = self._fresh.get(effect.envelope_id) or self._store.envelope(effect.envelope_id)
+            envelope = decode_envelope(data) if data is not None else None
+        except (StoreError, WireError) as error:
+            self._log.warning("a message in the store cannot be read and is not sent: %s", error)
+            self._count(events.Count("store.unreadable"))
             return
-        self._links.queue(effect.link, Transfer(effect.hops, effect.copies, effect.age, decode_envelope(envelope)))
+        if envelope is not None:  # else deleted by its user since
+            self._links.queue(effect.link, Transfer(effect.hops, effect.copies, effect.age, envelope))
 
     def _set_timer(self, effect: events.SetTimer) -> None:
         """Have the core woken by ``effect.at``.
