@@ -19,14 +19,14 @@ from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
 from aioquic.quic.stream import QuicStream, QuicStreamReceiver, QuicStreamSender
 from link_world import linked
 
-from qpq.link import aioquic_private, aioquic_private_tls
+from qpq.link import aioquic_private, aioquic_private_recovery, aioquic_private_tls
 from qpq.link.aioquic_private_tls import LinkContext
 from qpq.wire.frames import Receipt
 
 if TYPE_CHECKING:
     from qpq.link.aioquic_private import LinkConnection
 
-SOURCES = [Path(module.__file__) for module in (aioquic_private, aioquic_private_tls)]
+SOURCES = [Path(module.__file__) for module in (aioquic_private, aioquic_private_recovery, aioquic_private_tls)]
 LINK = SOURCES[0].parent
 
 # What is called or overridden: its parameters, as this program passes or takes them.
@@ -44,6 +44,12 @@ METHODS: dict[Any, dict[str, tuple[str, ...]]] = {
         "_on_max_stream_data_delivery": ("delivery", "stream"),
         "_idle_timeout": (),
         "datagrams_to_send": ("now",),
+    },
+    QuicPacketRecovery: {
+        "on_packet_sent": ("packet", "space"),
+        "on_loss_detection_timeout": ("now",),
+        "get_probe_timeout": (),
+        "_on_packets_lost": ("congestion_event", "now", "packets", "persistent_congestion", "space"),
     },
     tls.Context: {
         "_set_peer_certificate": ("certificate",),
@@ -68,7 +74,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "_pacing_at", "_peer_cid", "_probe_pending", "_remote_active_connection_id_limit", "_retire_connection_ids",
         "_spaces", "_state", "_streams", "host_cid", "tls",
     ),
-    "_loss": ("_logger", "_rtt_initialized", "_rtt_smoothed"),
+    "_loss": ("_logger", "_pto_count", "_rtt_initialized", "_rtt_smoothed"),
     "_local_max_streams_bidi": ("sent", "value"),
     "_host_cids.0": ("cid", "was_sent"),
     "_network_paths.0": ("is_validated", "remote_challenges"),

@@ -1,4 +1,4 @@
-"""All that reaches behind aioquic's public face; with aioquic_private_tls the only place that names its private parts.
+"""All that reaches behind aioquic's public face; with its siblings _recovery and _tls the only place for that.
 
 Written against aioquic 1.7.2 and kept honest by tests/unit/test_link_aioquic_private.py, which fails
 by name when one of them changes. What is changed, and why:
@@ -11,6 +11,7 @@ by name when one of them changes. What is changed, and why:
 * what a peer can make this end buffer has a cap: the library's windows double for ever;
 * the buffers of the handshake are small and go with it: the library keeps 48 KiB a link;
 * acknowledgements wait for a packet to ride in; packets that hold nothing else are not kept for ever;
+* probes for what was lost do not become ever rarer, so that a link lives where most packets are lost;
 * the stream's frame is the last of its packet and so needs no length: two bytes less in each.
 """
 
@@ -31,6 +32,7 @@ from aioquic.quic.connection import (
 )
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
+from qpq.link.aioquic_private_recovery import LinkRecovery
 from qpq.link.aioquic_private_tls import LinkContext
 from qpq.link.endings import Ending
 
@@ -83,6 +85,7 @@ class LinkConnection(QuicConnection):
     """
 
     tls: LinkContext
+    _loss: LinkRecovery
 
     def __init__(
         self,
@@ -107,6 +110,7 @@ class LinkConnection(QuicConnection):
         self._acknowledged_up_to = -1
         self._ack_delay = acknowledge_s
         self._logger = _SILENCE
+        self._loss.__class__ = LinkRecovery  # the library makes its own; only its class can still be chosen
         self._loss._logger = None  # noqa: SLF001
         own = hooks.new_connection_id()
         self._host_cids[0].cid = self.host_cid = self._local_initial_source_connection_id = own
@@ -145,6 +149,16 @@ class LinkConnection(QuicConnection):
         return self._loss._rtt_smoothed if self._loss._rtt_initialized else None  # noqa: SLF001
 
     @property
+    def loss(self) -> float:
+        """The part of the packets sent lately that was lost, 0 to 1."""
+        return self._loss.loss
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether the peer has answered from the address it claims (RFC 9000 section 8.1)."""
+        return self._is_client or self._network_paths[0].is_validated
+
+    @property
     def backlog(self) -> int:
         """Bytes of the stream that are not acknowledged, sent or not."""
         stream = self._streams.get(_STREAM)
@@ -167,9 +181,10 @@ class LinkConnection(QuicConnection):
         return self._space.ack_eliciting_in_flight > 0
 
     @property
-    def acknowledged(self) -> int:
-        """The number of the newest packet the peer has acknowledged: it grows while the link works."""
-        return self._space.largest_acked_packet
+    def signs(self) -> int:
+        """Grows with every sign of life: a packet from the peer, or one that it has acknowledged."""
+        received: int = self._space.largest_received_packet
+        return received + self._space.largest_acked_packet
 
     @property
     def last_active(self) -> float:

@@ -51,6 +51,7 @@ TRUST: Final = {P2P_ALPN: Trust(mutual=True)}
 """What each ALPN of this port asks for; further services of the node join here with rules of their own."""
 
 _STREAM = 0
+_PROVEN = 3  # times the patience of a handshake, for a peer that has answered
 _MIN_KEEPALIVE_S = 5.0  # whatever idle time a peer wishes for
 _LIBRARY_FAULTS = (
     ArithmeticError,
@@ -74,7 +75,7 @@ class Link:
     """
 
     __slots__ = (
-        "_decoder", "_encoder", "_host", "_jitter", "_liveness", "_outbox", "_pending", "_pending_bytes",
+        "_decoder", "_encoder", "_host", "_jitter", "_latest", "_liveness", "_outbox", "_pending", "_pending_bytes",
         "_refusal", "_ticket", "_until", "address", "alternatives", "dialled", "ids", "initiator", "local",
         "now", "number", "peer", "phase", "quic", "reason", "received_bytes", "resumed", "sent_bytes", "silent",
         "source", "timer_at",
@@ -115,6 +116,7 @@ class Link:
         self.dialled = dialled
         self._ticket = ticket
         self._until = now + patience
+        self._latest = now + host.limits.handshake_max_s
         self._encoder: FrameEncoder | None = None
         self._decoder: FrameDecoder | None = None
         self._jitter = host.chance()
@@ -139,10 +141,13 @@ class Link:
         """Take a datagram that carries one of this link's ids."""
         self.now = now
         self.received_bytes += len(data)
+        heard = self.quic.last_active
         try:
             self.quic.receive_datagram(data, address, now)
         except _LIBRARY_FAULTS as fault:
             self._fail(fault)
+        if self.phase is Phase.HANDSHAKE and self.quic.last_active > heard and self.quic.is_validated:
+            self._until = max(self._until, min(now + _PROVEN * self._host.limits.handshake_s, self._latest))
 
     def events(self) -> list[Event]:
         """Return what the datagrams so far mean."""
@@ -239,9 +244,10 @@ class Link:
             self._liveness.watch(
                 now,
                 awaiting=quic.awaiting,
-                acknowledged=quic.acknowledged,
+                signs=quic.signs,
                 delivered=quic.delivered,
                 backlog=self.backlog,
+                loss=quic.loss,
             )
         return datagrams
 

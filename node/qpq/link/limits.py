@@ -51,6 +51,8 @@ class LinkLimits:
 
     # how long
     handshake_s: float = 10.0
+    handshake_max_s: float = 60.0
+    """Of silence after which a handshake has failed, and its longest duration; only a proven address gets more time."""
     lookup_s: float = 5.0
     """For the name of a host."""
     idle_s: float = 180.0
@@ -58,7 +60,9 @@ class LinkLimits:
     keepalive_s: float = 60.0
     """Of silence after which the initiator asks whether the link is still there; up to a quarter earlier."""
     patience_s: float = 15.0
-    """For the acknowledgement of what was sent; then the link is closed, so that it can be dialled anew."""
+    """For the acknowledgement of what was sent; then the link is closed, so that it can be dialled anew.
+
+    A link that loses many packets, and was answered all the same, gets more (link.liveness)."""
     kicked_patience_s: float = 5.0
     """The same after addresses of this machine have changed."""
     slow_s: float = 60.0

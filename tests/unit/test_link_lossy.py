@@ -1,0 +1,121 @@
+"""Links where most packets are lost: probes keep coming, patience follows what the link has shown."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from link_world import Node, World, host, linked
+
+from qpq.link.aioquic_private_recovery import PROBE_S
+from qpq.link.limits import LinkLimits
+from qpq.link.liveness import Liveness
+from qpq.mesh.events import LinkUp
+from qpq.wire.frames import Receipt
+
+PING = Receipt(((b"s" * 16, b"h" * 32),))
+
+
+def radio(seed: int, loss: float) -> tuple[World, Node, Node]:
+    chance = random.Random(seed)  # noqa: S311 (repeatable)
+    world = World()
+    world.lose = lambda _: chance.random() < loss
+    return world, Node(world, "anna", host(1)), Node(world, "ben", host(2))
+
+
+def comes_up(seed: int, loss: float) -> bool:
+    world, anna, ben = radio(seed, loss)
+    anna.dial(ben, ben.hub.own)
+    world.run(60, until=lambda: bool(anna.of(LinkUp) and ben.of(LinkUp)))
+    return bool(anna.of(LinkUp) and ben.of(LinkUp))
+
+
+@pytest.mark.parametrize(("loss", "least"), [(0.3, 20), (0.5, 20), (0.8, 9)])
+def test_of_20_first_dials_most_become_links_within_a_minute_whatever_is_lost(loss: float, least: int) -> None:
+    assert sum(comes_up(seed, loss) for seed in range(20)) >= least
+
+
+def test_a_frame_crosses_a_link_that_loses_four_packets_of_five() -> None:
+    arrived = 0
+    for seed in range(20):
+        world, anna, ben = linked()
+        chance = random.Random(seed)  # noqa: S311 (repeatable)
+        world.lose = lambda _, chance=chance: chance.random() < 0.8  # type: ignore[misc]
+        anna.hub.write(anna.up.link, [PING])
+        world.run(60, until=lambda: bool(ben.frames))  # noqa: B023 (used at once)
+        arrived += bool(ben.frames)
+    assert arrived >= 17
+
+
+def test_probes_into_silence_come_at_most_a_second_and_a_half_apart() -> None:
+    world, anna, _ = linked()
+    world.run(5)
+    world.lose = lambda _: True
+    sent = len(world.sent)
+    anna.hub.write(anna.up.link, [PING])
+    world.run(12)
+    times = [each.at for each in world.sent[sent:] if each.source == anna.address]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert len(times) >= 10
+    assert max(gaps) <= PROBE_S + 0.01
+    assert gaps[0] < gaps[3] < gaps[5]  # they do back off at first
+
+
+def test_what_a_link_loses_is_seen_and_forgotten_again() -> None:
+    world, anna, ben = linked()
+    chance = random.Random(3)  # noqa: S311 (repeatable)
+    world.lose = lambda _: chance.random() < 0.5
+    link = anna.hub._links[anna.up.link].quic
+    for _ in range(60):
+        anna.hub.write(anna.up.link, [PING])
+        world.run(2)
+    assert 0.3 < link.loss < 0.7
+    world.lose = lambda _: False
+    for _ in range(300):
+        anna.hub.write(anna.up.link, [PING])
+        world.run(0.2)
+    assert link.loss < 0.1
+    assert len(ben.frames) == 360
+
+
+def patience(loss: float, *, hurried: bool = False) -> float:
+    """Return how long a link that has lost so much is waited for."""
+    liveness = Liveness(LinkLimits())
+    liveness.watch(0.0, awaiting=False, signs=1, delivered=0, backlog=0, loss=loss)
+    if hurried:
+        liveness.hurry()
+    liveness.watch(0.0, awaiting=True, signs=1, delivered=0, backlog=0, loss=loss)
+    return liveness.deadline()
+
+
+def test_patience_grows_with_the_loss_a_link_lived_with_and_has_an_end() -> None:
+    limits = LinkLimits()
+    assert patience(0.0) == patience(0.1) == limits.patience_s
+    assert limits.patience_s < patience(0.5) < patience(0.7) <= limits.idle_s
+    assert patience(1.0) == limits.idle_s
+    assert patience(0.0, hurried=True) == limits.kicked_patience_s
+    assert patience(0.5, hurried=True) < patience(0.5)
+
+
+def test_losses_after_the_last_sign_of_life_give_a_dead_peer_no_more_time() -> None:
+    world, anna, _ = linked()
+    for _ in range(20):
+        anna.hub.write(anna.up.link, [PING])
+        world.run(0.1)
+    world.lose = lambda _: True
+    anna.hub.write(anna.up.link, [PING])
+    world.run(16)
+    assert anna.down == ["no answer for 15 s"]
+
+
+def test_a_link_that_hears_the_peer_but_is_never_heard_ends_too() -> None:
+    world, anna, ben = linked()
+    world.run(1)
+    world.lose = lambda sent: sent.source == anna.address
+    for _ in range(30):
+        anna.hub.write(anna.up.link, [PING])
+        ben.hub.write(ben.up.link, [PING])
+        world.run(10)
+    assert anna.down
+    assert ben.down
