@@ -13,11 +13,15 @@ Needs root. Names are unique to the process; whatever a namespace started is kil
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 TIMEOUT = 20.0
+_ETHER = Path(__file__).resolve().parents[1] / "rigs" / "ether.py"
 _numbers = itertools.count(1)
 
 
@@ -164,11 +169,77 @@ class Segment:
         self.switch.run("tc", "qdisc", "replace", "dev", port, "root", "netem", *netem)
 
 
+class Cables:
+    """Cables between pairs of machines that lose and delay frames (rigs/ether.py); ``mesh0``, ``mesh1`` … in each."""
+
+    def __init__(
+        self, pairs: Sequence[tuple[Namespace, Namespace]], *, loss: float, delay_ms: float, seed: int
+    ) -> None:
+        used: dict[str, int] = {}
+        self.ends: list[list[tuple[Namespace, str]]] = []
+        for pair in pairs:
+            self.ends.append([])
+            for namespace in pair:
+                self.ends[-1].append((namespace, f"mesh{used.setdefault(namespace.name, 0)}"))
+                used[namespace.name] += 1
+        self._specifications = [
+            {
+                "ends": [[namespace.name, interface] for namespace, interface in ends],
+                "loss": loss,
+                "delay_ms": delay_ms,
+                "seed": f"{seed}/{number}",
+            }
+            for number, ends in enumerate(self.ends)
+        ]
+        self._process: subprocess.Popen[str] | None = None
+
+    def create(self) -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(self._specifications, file)
+            file.flush()
+            self._process = subprocess.Popen(
+                [sys.executable, str(_ETHER), file.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            assert self._process.stdout is not None
+            if self._process.stdout.readline() != "ready\n":
+                raise AssertionError("the cables could not be made; see above")
+        for ends in self.ends:
+            for namespace, interface in ends:
+                namespace.ip("link", "set", interface, "up")
+
+    def delete(self) -> None:
+        if self._process is not None:
+            stop(self._process)
+            self._process = None
+
+    def change(self, number: int, **values: object) -> None:
+        """Give a cable another ``loss`` (0 to 1, or a pair), ``delay_ms``, or take it ``up`` or down."""
+        self._ask({"cable": number, **values})
+
+    def counts(self) -> list[dict[str, list[int]]]:
+        """Return for each cable frames and bytes each end has sent, and how many frames of them were lost."""
+        return self._ask({"count": True})
+
+    def _ask(self, command: dict[str, object]) -> list[dict[str, list[int]]]:
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(command) + "\n")
+        process.stdin.flush()
+        answer: list[dict[str, list[int]]] = json.loads(process.stdout.readline())
+        return answer
+
+
 class Lab:
-    """Makes namespaces and segments and removes them all at its end, also after a failure."""
+    """Makes namespaces, segments and cables and removes them all at its end, also after a failure."""
 
     def __init__(self) -> None:
-        self._made: list[Namespace | Segment] = []
+        self._made: list[Namespace | Segment | Cables] = []
 
     def __enter__(self) -> Self:
         return self
@@ -190,6 +261,14 @@ class Lab:
         self._made.append(segment)
         segment.create()
         return segment
+
+    def cables(
+        self, pairs: Sequence[tuple[Namespace, Namespace]], *, loss: float = 0.0, delay_ms: float = 0.0, seed: int = 1
+    ) -> Cables:
+        cables = Cables(pairs, loss=loss, delay_ms=delay_ms, seed=seed)
+        self._made.append(cables)
+        cables.create()
+        return cables
 
 
 def stop(process: subprocess.Popen[Any], patience: float = 3.0) -> None:
