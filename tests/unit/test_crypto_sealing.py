@@ -132,6 +132,15 @@ def test_hpke_counts_its_nonces_and_keeps_order() -> None:
     assert recipient.open(second) == b"one"
 
 
+def test_both_ends_export_the_same_secret_and_another_context_another() -> None:
+    enc, sender = hpke.setup_sender(BOB.x25519_public, b"info", ENTROPY)
+    recipient = hpke.setup_recipient(enc, BOB.x25519_secret, BOB.x25519_public, b"info")
+    secret = sender.export(b"for this", 48)
+    assert len(secret) == 48
+    assert recipient.export(b"for this", 48) == secret
+    assert recipient.export(b"for that", 48) != secret
+
+
 def test_hpke_stops_before_a_nonce_comes_twice() -> None:
     _, context = hpke.setup_sender(BOB.x25519_public, b"", ENTROPY)
     context._sequence = (1 << 96) - 2
