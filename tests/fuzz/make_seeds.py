@@ -18,12 +18,17 @@ ROOT = HERE.parents[1]
 VECTORS = ROOT / "schemas" / "vectors"
 sys.path.insert(0, str(ROOT / "node"))
 
+from qpq.crypto.channels import Channel, ChannelKind, day_tag, open_channel, seal_broadcast  # noqa: E402
 from qpq.crypto.export import Cost, seal_export  # noqa: E402
 from qpq.crypto.identity import SecretIdentity, text_id  # noqa: E402
 from qpq.crypto.sealing import seal  # noqa: E402
 from qpq.discovery.dnssd import SERVICE_TYPE, instance_name, text_entries  # noqa: E402
 from qpq.link.certificates import make_certificate  # noqa: E402
+from qpq.mesh.events import State  # noqa: E402
+from qpq.mesh.records import Checkpoint, InboxInsert, OutboxInsert, OutboxState, RelayInsert  # noqa: E402
 from qpq.store.keyring_data import Contents, KnownPeer, User, encode_contents, encode_user  # noqa: E402
+from qpq.store.oplog import HEAD, Booted, Seen, block, item  # noqa: E402
+from qpq.wire.reconcile import Items, initiate, respond  # noqa: E402
 
 SENDER, RECIPIENT = SecretIdentity(b"s" * 32), SecretIdentity(b"r" * 32)
 ANNA = SecretIdentity(b"a" * 32)
@@ -49,12 +54,13 @@ def from_vectors(name: str, key: str, *, skip: int = 0) -> Seeds:
 def wire() -> dict[str, Seeds]:
     frames = vectors("frames.json")["frames"]
     bodies = {f"{case['frame'].lower()}-{at:02}": _without_length(case["hex"]) for at, case in enumerate(frames)}
-    steps = vectors("link.json")["steps"]
+    links = {name: vectors(f"{name}.json")["steps"] for name in ("link", "link_mesh")}
     streams = {
-        f"link-{end}": b"\x28" + b"".join([bytes.fromhex(step["hex"]) for step in steps if step["from"] == end])
+        f"{name}-{end}": b"\x28" + b"".join([bytes.fromhex(step["hex"]) for step in steps if step["from"] == end])
+        for name, steps in links.items()
         for end in "ab"
     }
-    talk = [bytes.fromhex(step["hex"]) for step in steps if step["from"] == "a"]
+    talk = [bytes.fromhex(step["hex"]) for step in links["link"] if step["from"] == "a"]
     return {
         "peer": {
             "all": b"".join(talk),
@@ -62,6 +68,7 @@ def wire() -> dict[str, Seeds]:
             "no-hello": b"".join(talk[1:]),
             "hello-twice": talk[0] * 2,
             "everything-twice": talk[0] + b"".join([frame * 2 for frame in talk[1:4]]),
+            "mesh": streams["link_mesh-a"][1:],
         },
         "cbor": from_vectors("cbor.json", "items"),
         "length": from_vectors("length.json", "lengths"),
@@ -72,7 +79,24 @@ def wire() -> dict[str, Seeds]:
         "codec": streams | {f"one-{name}": b"\x01" + _framed(body) for name, body in bodies.items()},
         "announce": {name: body[2:] for name, body in bodies.items() if name.startswith("announce")},
         "receipts": {name: body[2:] for name, body in bodies.items() if name.startswith("receipt")},
+        "route": {name: body[2:] for name, body in bodies.items() if name.startswith("route")},
+        "query": {name: body[2:] for name, body in bodies.items() if name.startswith("query")},
+        "probe": {"two-nodes": b"\x00\x01\xf5\x48" + bytes(8) + b"\x00\x01\x00"},
+        "ranges": _ranges(),
     }
+
+
+def _ranges() -> Seeds:
+    document = vectors("reconcile.json")
+    steps = {
+        f"run-{number}-{at}": bytes.fromhex(step["hex"])
+        for number, run in enumerate(document["runs"])
+        for at, step in enumerate(run["steps"])
+    }
+    bad = {f"bad-{number:02}": bytes.fromhex(case["hex"]) for number, case in enumerate(document["refused"])}
+    ids = [b"%016d" % number for number in range(40)]
+    first = initiate(Items(ids), bytes(8))
+    return steps | bad | {"near": respond(Items(ids[:-1]), first).reply, "nothing": initiate(Items(), bytes(8))}
 
 
 def _without_length(text: str) -> bytes:
@@ -84,14 +108,36 @@ def _framed(body: bytes) -> bytes:
     return (struct.pack(">H", len(body) | 0x4000) if len(body) > 63 else bytes([len(body)])) + body
 
 
+def snapshots() -> Seeds:
+    user, message, identifier = ANNA.address, b"m" * 16, b"e" * 32
+    first = [
+        Booted(7),
+        Checkpoint(77, 1_800_000_000),
+        OutboxInsert(user, message, identifier, SENDER.address, b"sealed", "hi", True, 9, 1, 2, State.QUEUED),
+        OutboxState(user, message, State.RELAYED, 3),
+    ]
+    second = [
+        InboxInsert(user, message, SENDER.address, identifier, "moin", False, 0, 7, 132, None, b"c" * 16),
+        Seen(user, message, SENDER.address),
+        RelayInsert(identifier, b"sealed", SENDER.address, b"t" * 16, RECIPIENT.identity, False, 9, 1, 2, 32, 4),
+    ]
+    blocks = [block(map(item, operations)) for operations in (first, second)]
+    return {"good": HEAD + b"".join(blocks), "one": HEAD + blocks[1], "newer": b"qpqsnap9" + blocks[0], "none": HEAD}
+
+
 def people() -> dict[str, Seeds]:
     text = text_id(ANNA.identity).encode()
     sealed = seal(b"hello", sender=SENDER.address, recipient=RECIPIENT.address, entropy=bytes(32))
+    board = Channel("board", b"k" * 32, ChannelKind.ANNOUNCEMENT, (ANNA.address,))
     users = (
         User("me", ANNA),
         User("bert_2", SENDER, {RECIPIENT.address: "Cara"}, frozenset([RECIPIENT.address]), frozenset([ANNA.address])),
+        User("cleo", SecretIdentity(b"c" * 32), channels=(open_channel("news"), board)),
     )
     contents = Contents(RECIPIENT, users, (KnownPeer("[fe80::1%eth0]:7000", ANNA.identity),))
+    shares = vectors("channel.json")
+    tag = day_tag(b"k" * 32, 1)
+    broadcast = seal_broadcast(b"k" * 32, bytes(16), b"hello", tag=tag, sender=SENDER.address)
     export = seal_export(b"data", "a passphrase", salt=bytes(16), nonce=bytes(12), cost=Cost(1, 8)).encode()
     certificate = make_certificate(ANNA)
     return {
@@ -108,6 +154,18 @@ def people() -> dict[str, Seeds]:
             "short-header": b"\x40abcd" + bytes(40),
             "retry": b"\xf0\x00\x00\x00\x01\x04dest\x04sour" + bytes(32),
             "token": b"\xc3\x00\x00\x00\x01\x08destinat\x04sour\x10" + bytes(16) + b"\x44\x8a" + bytes(40),
+        },
+        "broadcast": {
+            "good": broadcast,
+            "other-format": b"\x02" + broadcast[1:],
+            "changed": broadcast[:-1] + b"\0",
+            "cut": broadcast[:32],
+        },
+        "share": {
+            **{f"good-{at}": case["share"].encode() for at, case in enumerate(shares["channels"])},
+            **{f"bad-{at}": case["text"].encode() for at, case in enumerate(shares["refused"])},
+            "capital": shares["channels"][0]["share"].upper().encode(),
+            "lines": shares["channels"][1]["share"].replace("a", "a\r\n ").encode(),
         },
         "session": {
             "good": sealed,
@@ -130,6 +188,7 @@ def people() -> dict[str, Seeds]:
         },
         "keyring": {"good": encode_contents(contents), "least": encode_contents(Contents(RECIPIENT, users[:1], ()))},
         "user": {f"good-{at}": encode_user(user) for at, user in enumerate(users)},
+        "snapshot": snapshots(),
         "certificate": {"good": certificate, "cut": certificate[:-1], "indefinite": b"\x30\x80" + certificate[2:]},
         "netaddress": {
             str(at): address.encode()

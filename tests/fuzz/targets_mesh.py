@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qpq.crypto.channels import channel_id
 from qpq.crypto.identity import SecretIdentity
 from qpq.mesh import events
 from qpq.mesh.core import Core
@@ -17,17 +18,22 @@ if TYPE_CHECKING:
 
     from qpq.wire.frames import Frame
 
-KEYS = Path(__file__).resolve().parents[2] / "schemas" / "vectors" / "keys.json"
+VECTORS = Path(__file__).resolve().parents[2] / "schemas" / "vectors"
 SEEDS = {
-    entry["name"]: bytes.fromhex(entry["seed"]) for entry in json.loads(KEYS.read_text(encoding="utf-8"))["identities"]
+    entry["name"]: bytes.fromhex(entry["seed"])
+    for entry in json.loads((VECTORS / "keys.json").read_text(encoding="utf-8"))["identities"]
 }
+CHANNEL = bytes.fromhex(json.loads((VECTORS / "channel.json").read_text(encoding="utf-8"))["channels"][2]["key"])
 PEER, NODE = SecretIdentity(SEEDS["node a"]), SecretIdentity(SEEDS["node b"])
 STEP = 0.25
 """Seconds from one frame to the next."""
 
 
 def peer(data: bytes) -> None:
-    """Let a peer say ``data`` to a node with one user and one message for the peer's user, then tick and hang up."""
+    """Let a peer say ``data`` to a node, then tick and hang up.
+
+    The node has one user, who reads a channel, and one message for the peer's user and one for the channel.
+    """
     now = 1000.0
     core = Core(NODE, boot=300, random=bytes)
     anna = SecretIdentity(SEEDS["anna"])
@@ -36,6 +42,8 @@ def peer(data: bytes) -> None:
     _do(core, events.UserAdded(SEEDS["bert"]), now, told)
     _do(core, events.ClockSet(1_767_225_600 - now, trusted=True), now, told)
     _do(core, events.SendText(bert.address, anna.address, bytes(range(16)), "Ja", 3600), now, told)
+    _do(core, events.ChannelJoined(bert.address, CHANNEL), now, told)
+    _do(core, events.SendBroadcast(bert.address, channel_id(CHANNEL), bytes(16), "Hallo", 3600), now, told)
     _do(core, events.LinkUp(1, PEER.identity, "10.0.0.1:7000", initiator=False), now, told)
     decoder = FrameDecoder(NODE.identity, PEER.identity)
     try:

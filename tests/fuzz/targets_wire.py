@@ -13,8 +13,10 @@ from qpq.wire.body import decode_body, encode_body
 from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_id, verify_envelope
 from qpq.wire.errors import WireError
-from qpq.wire.frames import Announce, Receipt, Skipped, Transfer
+from qpq.wire.frames import MAX_RANGES, Announce, Query, Receipt, Reconcile, Route, Skipped, Transfer
+from qpq.wire.query import verify_query
 from qpq.wire.receipts import receipt_id
+from qpq.wire.reconcile import Items, respond
 from qpq.wire.varint import decode_varint, encode_varint
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 NEAR, FAR = Identity(b"n" * 32), Identity(b"f" * 32)
 MAX_FRAME = 4000
+SETS = [Items(b"%016d" % (number * 7919 % 10_007) for number in range(count)) for count in (0, 3, 400)]
+"""What the ends of a reconciliation hold: nothing, less than is listed, and more than one message tells."""
 
 
 def one_cbor(data: bytes) -> None:
@@ -82,6 +86,30 @@ def one_receipt(data: bytes) -> None:
     one_frame(b"\x83\x02" + data)
 
 
+def one_route(data: bytes) -> None:
+    one_frame(b"\x8a\x06" + data)
+
+
+def one_query(data: bytes) -> None:
+    one_frame(b"\x87\x08" + data)
+
+
+def one_probe(data: bytes) -> None:
+    one_frame(b"\x89\x0d" + data)
+
+
+def ranges(data: bytes) -> None:
+    """Answer a step of reconciliation, and answer the answers."""
+    for items in SETS:
+        with contextlib.suppress(WireError):
+            step = respond(items, data)
+            assert len(step.reply) <= MAX_RANGES
+            assert all(short_id in items for short_id in step.have)
+            assert not any(short_id in items for short_id in step.need)
+            for others in SETS:
+                assert not step.reply or len(respond(others, step.reply).reply) <= MAX_RANGES
+
+
 def _read(chunks: list[bytes]) -> tuple[list[Frame], WireError | None]:
     decoder = FrameDecoder(NEAR, FAR, MAX_FRAME)
     frames: list[Frame] = []
@@ -101,6 +129,12 @@ def _check(frames: list[Frame], data: bytes) -> None:
             assert all(len(receipt_id(secret, envelope_hash)) == 32 for secret, envelope_hash in frame.proofs)
         elif isinstance(frame, Transfer):
             verify_envelope(frame.envelope)
+        elif isinstance(frame, Route):
+            verify_announce(frame.announce)
+        elif isinstance(frame, Query):
+            verify_query(frame)
+        elif isinstance(frame, Reconcile):
+            ranges(frame.ranges)
     if not any(isinstance(frame, Skipped) for frame in frames):
         encoder = FrameEncoder(FAR, NEAR)
         assert data.startswith(b"".join([encoder.encode(frame) for frame in frames]))
@@ -115,5 +149,9 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "envelope": one_envelope,
     "frame": one_frame,
     "length": one_length,
+    "probe": one_probe,
+    "query": one_query,
+    "ranges": ranges,
     "receipts": one_receipt,
+    "route": one_route,
 }

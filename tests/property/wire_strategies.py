@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from qpq.crypto.identity import Address, Identity
@@ -9,7 +11,25 @@ from qpq.wire.beacon import Beacon
 from qpq.wire.body import Body
 from qpq.wire.cbor import MAX_UINT
 from qpq.wire.envelope import MAX_TIME, MAX_TTL, Envelope, Mode
-from qpq.wire.frames import Announce, Bye, Custody, CustodyCode, Hello, Receipt, Role, Transfer
+from qpq.wire.frames import (
+    Announce,
+    Bye,
+    Custody,
+    CustodyCode,
+    Graft,
+    Hello,
+    IHave,
+    Probe,
+    ProbeKind,
+    Prune,
+    Query,
+    Receipt,
+    Reconcile,
+    Retract,
+    Role,
+    Route,
+    Transfer,
+)
 
 U8 = st.integers(0, 2**8 - 1)
 U16 = st.integers(0, 2**16 - 1)
@@ -89,4 +109,38 @@ ANNOUNCES = st.builds(
 BYES = st.builds(
     Bye, code=U16, retry_after=U32, reason=st.text(max_size=128).filter(lambda reason: len(reason.encode()) <= 128)
 )
-FRAMES = st.one_of(HELLOS, TRANSFERS, RECEIPTS, CUSTODIES, ANNOUNCES, BYES)
+ROUTES = st.builds(
+    Route, hops=st.integers(1, 255), cost=U16, announce=ANNOUNCES.map(lambda announce: replace(announce, hops=0))
+)
+RETRACTS = st.builds(Retract, st.lists(KEYS.map(Address), min_size=1, max_size=16).map(tuple))
+QUERIES = st.builds(
+    Query,
+    hops=U8,
+    target=KEYS.map(Address),
+    asker=KEYS.map(Identity),
+    boot=U32,
+    counter=U32,
+    signature=BYTES64,
+)
+SHORT_IDS = st.lists(BYTES16, min_size=1, max_size=32).map(tuple)
+PROBES = st.builds(
+    Probe,
+    kind=st.sampled_from(ProbeKind),
+    hops=U8,
+    trace=st.booleans(),
+    token=st.binary(min_size=8, max_size=8),
+    target=KEYS.map(Address),
+    path=st.lists(KEYS.map(Identity), max_size=64).map(tuple),
+)
+KEYED = st.one_of(TRANSFERS, ANNOUNCES, ROUTES, RETRACTS, QUERIES, PROBES)
+FRAMES = st.one_of(
+    HELLOS,
+    RECEIPTS,
+    CUSTODIES,
+    BYES,
+    KEYED,
+    st.builds(IHave, SHORT_IDS),
+    st.builds(Graft, st.booleans(), SHORT_IDS),
+    st.just(Prune()),
+    st.builds(Reconcile, st.binary(min_size=1, max_size=900)),
+)

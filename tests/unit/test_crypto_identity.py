@@ -18,6 +18,7 @@ from qpq.crypto.identity import (
     address_of,
     looks_like_prefix,
     parse_id,
+    prefix_range,
     text_id,
 )
 
@@ -112,3 +113,20 @@ def test_a_wiped_identity_keeps_its_name_and_nothing_else() -> None:
     for use in (lambda: secret.seed, lambda: secret.x25519_secret, lambda: secret.sign(b"")):
         with pytest.raises(CryptoError, match="wiped"):
             use()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_range_of_a_prefix_holds_the_keys_whose_text_begins_so_and_no_others(size: int) -> None:
+    last = 256**size - 1
+    keys = [number.to_bytes(size, "big") for number in (*range(0, last, max(1, last // 400)), last)]
+    for length in range(1, len(text_id(keys[0])) + 1):
+        for prefix in {text_id(key)[:length] for key in keys}:
+            low, high = prefix_range(prefix, size) or (b"", b"")
+            assert [key for key in keys if low <= key <= high] == [
+                key for key in keys if text_id(key).startswith(prefix)
+            ]
+
+
+@pytest.mark.parametrize("text", ["", "A", "1", "aaaaa", "ab", "aaab"])
+def test_what_begins_no_text_has_no_range(text: str) -> None:
+    assert prefix_range(text, 1 if len(text) < 4 else 2) is None

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from qpq.crypto import sealing
+from qpq.crypto import channels, sealing
 from qpq.discovery import beacon_sockets, dnssd, trickle
 from qpq.link import certificates, connection
 from qpq.mesh.limits import Limits
-from qpq.wire import beacon, body, codec, envelope, frames
+from qpq.wire import beacon, body, codec, codec_mesh, envelope, frames, reconcile
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"^```hex (\S+) (\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+EXAMPLES = re.findall(r"^```(?:hex|text) (\S+) (\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+LIMITS = Limits()
 
 
 def entry(name: str, path: str) -> Any:
@@ -33,8 +34,9 @@ def table(heading: str) -> dict[int, str]:
 
 def test_there_is_an_example_of_every_kind_of_bytes() -> None:
     kinds = {"cbor", "certificate", "frames", "envelope", "seal", "body", "beacon", "link"}
+    kinds |= {"channel", "reconcile", "link_mesh"}
     assert {name.removesuffix(".json") for name, _, _ in EXAMPLES} == kinds
-    assert PAGE.count("```hex") == len(EXAMPLES)
+    assert PAGE.count("```") == 2 * len(EXAMPLES)
 
 
 @pytest.mark.parametrize(("name", "path", "text"), EXAMPLES, ids=[f"{name}-{path}" for name, path, _ in EXAMPLES])
@@ -50,7 +52,10 @@ def test_every_file_of_vectors_is_named() -> None:
 def test_the_tables_of_numbers_are_those_of_the_program() -> None:
     assert table("## 4. Frames") == {kind.value: kind.name for kind in frames.FrameType}
     assert table("### 4.5 CUSTODY") == {code.value: code.name for code in frames.CustodyCode}
-    assert table("### 4.8 Close codes") == {code.value: code.name for code in frames.CloseCode}
+    assert table("### 4.15 PROBE") == {kind.value: kind.name for kind in frames.ProbeKind}
+    assert table("### 4.16 Close codes") == {code.value: code.name for code in frames.CloseCode}
+    assert table("## 8. Channels") == {kind.value: kind.name for kind in channels.ChannelKind}
+    assert table("## 9. Set reconciliation") == {0: "SKIP", 1: "FINGERPRINT", 2: "LIST"}
     assert table("## 5. Envelope") == {mode.value: mode.name for mode in envelope.Mode}
 
 
@@ -62,6 +67,29 @@ def test_the_tables_of_numbers_are_those_of_the_program() -> None:
         ("| envelope as stored | {} bytes |", envelope.MAX_ENVELOPE),
         ("the receiver's max_frame, at most {} bytes from this program", frames.MAX_FRAME),
         ("| max_frame | at least {} bytes;", frames.MIN_MAX_FRAME),
+        ("with a path of more than {}, fits", (frames.MIN_MAX_FRAME - codec_mesh.PROBE_HEAD) // codec_mesh.KEY_ITEM),
+        ("| addresses in RETRACT | {} |", frames.MAX_RETRACTED),
+        ("| short ids in IHAVE, in GRAFT | {} |", frames.MAX_SHORT_IDS),
+        ("is the first {} bytes of an envelope id", frames.SHORT_ID_SIZE),
+        ("| ranges of RECONCILE | {} bytes |", frames.MAX_RANGES),
+        ("| path of PROBE | {} nodes |", frames.MAX_PATH),
+        ("| topic of a channel | {} bytes of UTF-8 |", channels.MAX_TOPIC),
+        ("| signers of an announcement channel | {} |", channels.MAX_SIGNERS),
+        ("items ({} in a frame)", frames.MAX_PATH + 6),
+        ("It adds {} bytes. The plaintext", channels.OVERHEAD),
+        ("salt ({} bytes) || range", reconcile.SALT_SIZE),
+        ("| first {} bytes of SHA-256(salt,", reconcile.FINGERPRINT_SIZE),
+        ("over fewer than {} links tells", LIMITS.route_radius),
+        ("within the last {} seconds. A change", int(LIMITS.asked_s)),
+        ("is told at most {}\n  routes", LIMITS.routes_told),
+        ("once without lasting {} minutes counts", int(LIMITS.flap_s) // 60),
+        ("and waits {} seconds before it takes any other", int(LIMITS.route_hold_s)),
+        ("A sender begins with {}.", LIMITS.spray_copies),
+        ("expects its receipt within {} seconds", int(LIMITS.receipt_s)),
+        ("gathered for {} seconds", LIMITS.ihave_s),
+        ("not got the envelope {} seconds later", LIMITS.graft_s),
+        ("again after {} seconds, at", int(LIMITS.reconcile_min_s)),
+        ("of one, {} seconds later", int(LIMITS.reconcile_soon_s)),
         ("| what TRANSFER adds to a payload | at most {} bytes |", codec.TRANSFER_OVERHEAD),
         ("| proofs in RECEIPT, answers in CUSTODY | {} |", frames.MAX_PROOFS),
         ("| proofs in RECEIPT, answers in CUSTODY | {} |", frames.MAX_ANSWERS),
@@ -74,9 +102,9 @@ def test_the_tables_of_numbers_are_those_of_the_program() -> None:
         ("largest point in time is {},", envelope.MAX_TIME),
         ("| beacon | {} bytes |", beacon.MAX_BEACON),
         ("| certificate | {} bytes |", certificates.MAX_CERTIFICATE),
-        ("| time from the link to HELLO | {} seconds |", int(Limits().hello_s)),
-        ("usable for {} seconds; otherwise", int(Limits().settled_s)),
-        ("It adds {} bytes.", sealing.OVERHEAD),
+        ("| time from the link to HELLO | {} seconds |", int(LIMITS.hello_s)),
+        ("usable for {} seconds; otherwise", int(LIMITS.settled_s)),
+        ("It adds {} bytes. Who sent", sealing.OVERHEAD),
         ("| ALPN | `{}` |", connection.P2P_ALPN),
         ("Service type `{}`", dnssd.SERVICE_TYPE),
         ("| `ver` | `{}`;", dnssd.VERSION),

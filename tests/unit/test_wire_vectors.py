@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from qpq.crypto.identity import SecretIdentity, address_of, parse_id, text_id
+from qpq.crypto import errors as crypto_errors
+from qpq.crypto.channels import day_tag, decode_share, encode_share, open_broadcast, seal_broadcast
+from qpq.crypto.identity import Address, SecretIdentity, address_of, parse_id, text_id
 from qpq.crypto.sealing import open_sealed, seal
 from qpq.link.certificates import make_certificate, sole_identity
 from qpq.wire import cbor, errors
@@ -16,8 +18,10 @@ from qpq.wire.beacon import decode_beacon, encode_beacon
 from qpq.wire.body import decode_body, encode_body
 from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_hash, envelope_id, verify_envelope
-from qpq.wire.frames import Announce, Receipt, Skipped, Transfer
+from qpq.wire.frames import Announce, Query, Receipt, Reconcile, Route, Skipped, Transfer
+from qpq.wire.query import query_hash, verify_query
 from qpq.wire.receipts import commitment, receipt_id
+from qpq.wire.reconcile import Items, initiate, respond
 from qpq.wire.varint import decode_varint, encode_varint
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +47,7 @@ READERS = {
     "beacon.json": decode_beacon,
     "frames.json": lambda data: FrameDecoder(NODE_B, NODE_A).feed(data),
     "length.json": lambda data: decode_varint(data, 0),
+    "reconcile.json": lambda data: respond(Items(), data),
 }
 
 
@@ -183,3 +188,78 @@ def test_the_recorded_link_of_version_1_is_understood_in_both_directions() -> No
             assert verify_announce(frame)
     assert sent == received
     assert set(kinds) == {"HELLO", "ANNOUNCE", "TRANSFER", "RECEIPT", "CUSTODY", "SKIPPED", "BYE"}
+
+
+def test_the_recorded_link_with_the_frames_of_the_mesh_is_understood_in_both_directions() -> None:
+    decoders = {"a": FrameDecoder(NODE_B, NODE_A), "b": FrameDecoder(NODE_A, NODE_B)}
+    encoders = {"a": FrameEncoder(NODE_A, NODE_B), "b": FrameEncoder(NODE_B, NODE_A)}
+    kinds = set()
+    for step in load("link_mesh.json")["steps"]:
+        data = unhex(step["hex"])
+        [frame] = decoders[step["from"]].feed(data)
+        assert {"from": step["from"], **MAKER["described"](frame), "hex": step["hex"]} == step
+        assert isinstance(frame, Skipped) or encoders[step["from"]].encode(frame) == data
+        kinds.add(step["frame"])
+        if isinstance(frame, Transfer):
+            assert verify_envelope(frame.envelope)
+        elif isinstance(frame, Announce | Route):
+            assert verify_announce(frame if isinstance(frame, Announce) else frame.announce)
+        elif isinstance(frame, Query):
+            assert verify_query(frame)
+        elif isinstance(frame, Reconcile):
+            respond(Items(), frame.ranges)
+    assert kinds == {
+        *("HELLO", "ANNOUNCE", "TRANSFER", "ROUTE", "RETRACT", "QUERY", "IHAVE", "GRAFT", "PRUNE", "RECONCILE"),
+        *("PROBE", "SKIPPED", "BYE"),
+    }
+
+
+def test_queries_verify() -> None:
+    for case in load("query.json")["queries"]:
+        fields = {
+            key: unhex(value) if isinstance(value, str) else value for key, value in case.items() if key != "hash"
+        }
+        query = Query(**fields)
+        assert query_hash(query).hex() == case["hash"]
+        assert verify_query(query)
+
+
+def test_reconciliations_run_as_recorded() -> None:
+    for case in load("reconcile.json")["runs"]:
+        ids = {end: {unhex(text) for text in case[end]} for end in "ab"}
+        message = initiate(Items(ids["a"]), unhex(case["steps"][0]["hex"])[:8])
+        only: dict[str, set[bytes]] = {"a": set(), "b": set()}
+        for recorded in case["steps"]:
+            assert message.hex() == recorded["hex"]
+            end, other = ("b", "a") if recorded["from"] == "a" else ("a", "b")
+            step = respond(Items(ids[end]), message)
+            assert [short_id.hex() for short_id in step.have] == recorded["have"]
+            assert [short_id.hex() for short_id in step.need] == recorded["need"]
+            only[end].update(step.have)
+            only[other].update(step.need)
+            message = step.reply
+        assert message == b""
+        assert only == {"a": ids["a"] - ids["b"], "b": ids["b"] - ids["a"]}
+
+
+def test_channels_follow_from_their_share_text() -> None:
+    document = load("channel.json")
+    for case in document["channels"]:
+        channel = decode_share(case["share"])
+        assert {name: case[name] for name in MAKER["plain"](channel)} == MAKER["plain"](channel)
+        assert encode_share(channel) == case["share"]
+        assert channel.id.hex() == case["id"]
+        assert {day: day_tag(channel.key, int(day)).hex() for day in case["tags"]} == case["tags"]
+    for case in document["refused"]:
+        with pytest.raises(getattr(crypto_errors, case["error"])):
+            decode_share(case["text"])
+
+
+def test_the_sealed_broadcast_opens_with_the_channels_key() -> None:
+    document = load("channel.json")
+    key, case = unhex(document["channels"][2]["key"]), document["sealed"]
+    tag, sender = unhex(case["tag"]), Address(unhex(case["sender"]))
+    assert tag.hex() in document["channels"][2]["tags"].values()
+    plaintext = open_broadcast(key, unhex(case["hex"]), tag=tag, sender=sender)
+    assert plaintext.hex() == case["plaintext"]
+    assert seal_broadcast(key, unhex(case["entropy"]), plaintext, tag=tag, sender=sender).hex() == case["hex"]

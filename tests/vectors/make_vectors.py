@@ -9,23 +9,37 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "node"))
+sys.path.insert(0, str(Path(__file__).parent))
 
-from qpq.crypto.identity import SecretIdentity, text_id  # noqa: E402
-from qpq.crypto.primitives import sha256  # noqa: E402
-from qpq.crypto.sealing import seal  # noqa: E402
-from qpq.link.certificates import make_certificate  # noqa: E402
-from qpq.wire import cbor  # noqa: E402
-from qpq.wire.announce import announce_hash, sign_announce  # noqa: E402
-from qpq.wire.beacon import Beacon, decode_beacon, encode_beacon  # noqa: E402
-from qpq.wire.body import Body, decode_body, encode_body  # noqa: E402
-from qpq.wire.codec import FrameDecoder, FrameEncoder  # noqa: E402
-from qpq.wire.envelope import (  # noqa: E402
+import mesh_vectors
+from vector_base import (
+    ANNA,
+    BERT,
+    NAMES,
+    NODE_A,
+    NODE_B,
+    OUTPUT,
+    Document,
+    described,
+    draw,
+    frame_bytes,
+    plain,
+    refusal,
+    seed,
+)
+
+from qpq.crypto.identity import SecretIdentity, text_id
+from qpq.crypto.sealing import seal
+from qpq.link.certificates import make_certificate
+from qpq.wire import cbor
+from qpq.wire.announce import announce_hash, sign_announce
+from qpq.wire.beacon import Beacon, decode_beacon, encode_beacon
+from qpq.wire.body import Body, decode_body, encode_body
+from qpq.wire.codec import FrameDecoder, FrameEncoder
+from qpq.wire.envelope import (
     MAX_TIME,
     MAX_TTL,
     Envelope,
@@ -36,8 +50,7 @@ from qpq.wire.envelope import (  # noqa: E402
     envelope_id,
     sign_envelope,
 )
-from qpq.wire.errors import WireError  # noqa: E402
-from qpq.wire.frames import (  # noqa: E402
+from qpq.wire.frames import (
     Announce,
     Bye,
     CloseCode,
@@ -50,26 +63,8 @@ from qpq.wire.frames import (  # noqa: E402
     Skipped,
     Transfer,
 )
-from qpq.wire.receipts import commitment  # noqa: E402
-from qpq.wire.varint import encode_varint  # noqa: E402
-
-Document = dict[str, Any]
-
-OUTPUT = ROOT / "schemas" / "vectors"
-NAMES = ("node a", "node b", "anna", "bert")
-
-
-def seed(name: str) -> bytes:
-    """Return the seed of one of the four key pairs of all vectors."""
-    return sha256(b"qpq vectors " + name.encode())
-
-
-NODE_A, NODE_B, ANNA, BERT = (SecretIdentity(seed(name)) for name in NAMES)
-
-
-def draw(name: str, size: int) -> bytes:
-    """Return what a sender would draw at random."""
-    return sha256(b"qpq vectors drawn " + name.encode())[:size]
+from qpq.wire.receipts import commitment
+from qpq.wire.varint import encode_varint
 
 
 def build() -> dict[str, Document]:
@@ -86,28 +81,12 @@ def build() -> dict[str, Document]:
         "announce.json": announces(),
         "beacon.json": beacons(),
         "frames.json": frames(),
+        "query.json": mesh_vectors.queries(),
+        "reconcile.json": mesh_vectors.reconciliations(),
+        "channel.json": mesh_vectors.channels(),
         "link.json": link(),
+        "link_mesh.json": mesh_vectors.link(_hello(4), _hello(301, links=5)),
     }
-
-
-def plain(value: object) -> Any:
-    """Return ``value`` as JSON has it: byte strings as hex, enumerations as numbers, frames as objects."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, IntEnum):
-        return value.value
-    if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in sorted(value.items())}
-    return value
-
-
-def described(frame: Frame) -> Document:
-    """Return a frame as the vectors tell it."""
-    return {"frame": type(frame).__name__.upper(), **plain(frame)}
 
 
 def identity() -> Document:
@@ -146,7 +125,7 @@ def cbor_items() -> Document:
     return {
         "note": "items: the one encoding of each value (bytes as {bytes}, maps as {map}); refused: what is not read",
         "items": [{"value": _tagged(value), "hex": cbor.encode(value).hex()} for value in values],
-        "refused": [_refusal(text, cbor.decode) for text in refused.split()],
+        "refused": [refusal(text, cbor.decode) for text in refused.split()],
     }
 
 
@@ -158,14 +137,6 @@ def _tagged(value: object) -> Any:
     if isinstance(value, dict):
         return {"map": [[key, _tagged(item)] for key, item in value.items()]}
     return value
-
-
-def _refusal(text: str, read: Any) -> Document:
-    try:
-        read(bytes.fromhex(text))
-    except WireError as fault:
-        return {"hex": text, "error": type(fault).__name__}
-    raise AssertionError(f"{text} was accepted")
 
 
 def lengths() -> Document:
@@ -233,7 +204,7 @@ def envelopes() -> Document:
             }
             for name, envelope in cases.items()
         ],
-        "refused": [_refusal(text, decode_envelope) for text in refused],
+        "refused": [refusal(text, decode_envelope) for text in refused],
     }
 
 
@@ -259,7 +230,7 @@ def bodies() -> Document:
     return {
         "note": "the plaintext inside the seal",
         "bodies": [{**plain(body), "hex": encode_body(body).hex()} for body in cases],
-        "refused": [_refusal(cbor.encode(items).hex(), decode_body) for items in refused],
+        "refused": [refusal(cbor.encode(items).hex(), decode_body) for items in refused],
     }
 
 
@@ -297,7 +268,7 @@ def beacons() -> Document:
     return {
         "note": "the datagram of discovery",
         "beacons": [{**plain(beacon), "hex": encode_beacon(beacon).hex()} for beacon in cases],
-        "refused": [_refusal(text, decode_beacon) for text in refused],
+        "refused": [refusal(text, decode_beacon) for text in refused],
     }
 
 
@@ -315,10 +286,13 @@ def frames() -> Document:
         Custody(((envelope_id(_unicast()), CustodyCode.QUOTA),)),
         *_announces(),
         Bye(CloseCode.SHUTDOWN, 30, "restarting"),
+        *mesh_vectors.frames(),
     ]
     refused = (
-        "00 0180 0181 0100 028106 40028105 028120 06840500006000 0584050000f6 c000000040000000 03811805"
+        "00 0180 0181 0100 02810e 40028105 028120 06840500006000 0584050000f6 c000000040000000 03811805"
         " 03980105 058405000040 0402185000 03821280"
+        " 028106 028107 03820702 028109 03820a00 03820af5 03820b00 03820c40 0f860d0000f448000000000000000002"
+        " 0f860d0300f448000000000000000000 10870d0000f44800000000000000000002"
     )
     return {
         "note": "each frame as the first from node a on its own link to node b, length in front",
@@ -326,7 +300,7 @@ def frames() -> Document:
             {**described(frame), "hex": FrameEncoder(NODE_A.identity, NODE_B.identity).encode(frame).hex()}
             for frame in cases
         ],
-        "refused": [_refusal(text, FrameDecoder(NODE_B.identity, NODE_A.identity).feed) for text in refused.split()],
+        "refused": [refusal(text, FrameDecoder(NODE_B.identity, NODE_A.identity).feed) for text in refused.split()],
     }
 
 
@@ -354,16 +328,10 @@ def link() -> Document:
     }
     return {
         "note": "both directions of one link in the order of sending; keys become references as they repeat",
-        "steps": [{"from": end, **described(frame), "hex": _bytes(encoders[end], frame).hex()} for end, frame in steps],
+        "steps": [
+            {"from": end, **described(frame), "hex": frame_bytes(encoders[end], frame).hex()} for end, frame in steps
+        ],
     }
-
-
-def _bytes(encoder: FrameEncoder, frame: Frame) -> bytes:
-    """Encode a frame; one of a later version, which this one skips, is written by hand."""
-    if isinstance(frame, Skipped):
-        body = cbor.encode([frame.type, "of a later version"])
-        return encode_varint(len(body)) + body
-    return encoder.encode(frame)
 
 
 def text_of(document: Document) -> str:

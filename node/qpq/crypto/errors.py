@@ -23,5 +23,9 @@ class PassphraseError(CryptoError):
     """A passphrase that is too short, too long or not text; choose another."""
 
 
+class ChannelError(CryptoError):
+    """A channel that cannot be, or a share text that is cut or altered; copy it again, whole."""
+
+
 class ExportError(CryptoError):
     """An export text that is cut, altered or asks for too much; copy it again, whole."""

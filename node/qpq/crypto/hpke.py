@@ -17,6 +17,27 @@ _VERSION = b"HPKE-v1"
 _KEM_SUITE = b"KEM\x00\x20"
 _SUITE = b"HPKE\x00\x20\x00\x01\x00\x03"
 _MODE_BASE = b"\x00"
+
+
+def _extract_label(suite: bytes, label: bytes) -> bytes:
+    """Return what stands before the input of LabeledExtract (RFC 9180 section 4)."""
+    return b"".join((_VERSION, suite, label))
+
+
+def _expand_label(suite: bytes, label: bytes, length: int) -> bytes:
+    """Return what stands before the information of LabeledExpand."""
+    return b"".join((length.to_bytes(2, "big"), _VERSION, suite, label))
+
+
+_DKP_PRK = _extract_label(_KEM_SUITE, b"dkp_prk")
+_SK = _expand_label(_KEM_SUITE, b"sk", primitives.KEY_BYTES)
+_EAE_PRK = _extract_label(_KEM_SUITE, b"eae_prk")
+_SHARED_SECRET = _expand_label(_KEM_SUITE, b"shared_secret", primitives.KEY_BYTES)
+_INFO_HASH = _extract_label(_SUITE, b"info_hash")
+_SECRET = _extract_label(_SUITE, b"secret")
+_KEY = _expand_label(_SUITE, b"key", primitives.KEY_BYTES)
+_BASE_NONCE = _expand_label(_SUITE, b"base_nonce", primitives.NONCE_BYTES)
+_EXPORTER = _expand_label(_SUITE, b"exp", primitives.HASH_BYTES)
 _SCHEDULES = 64
 """Schedule contexts kept (65 bytes each, no secrets: one for each pair of addresses); the least recently used goes."""
 _MAX_SEQUENCE = (1 << 8 * primitives.NONCE_BYTES) - 1
@@ -30,8 +51,8 @@ class Context:
     def __init__(self, secret: bytes, schedule: bytes) -> None:
         self._secret = secret
         self._schedule = schedule
-        self._key = _expand(secret, _SUITE, b"key", schedule, primitives.KEY_BYTES)
-        base_nonce = _expand(secret, _SUITE, b"base_nonce", schedule, primitives.NONCE_BYTES)
+        self._key = primitives.hkdf_expand(secret, _KEY + schedule, primitives.KEY_BYTES)
+        base_nonce = primitives.hkdf_expand(secret, _BASE_NONCE + schedule, primitives.NONCE_BYTES)
         self._base_nonce = int.from_bytes(base_nonce, "big")
         self._sequence = 0
 
@@ -49,8 +70,8 @@ class Context:
 
     def export(self, exporter_context: bytes, length: int) -> bytes:
         """Return ``length`` bytes of a secret both ends share (RFC 9180 section 5.3)."""
-        exporter_secret = _expand(self._secret, _SUITE, b"exp", self._schedule, primitives.HASH_BYTES)
-        return _expand(exporter_secret, _SUITE, b"sec", exporter_context, length)
+        exporter_secret = primitives.hkdf_expand(self._secret, _EXPORTER + self._schedule, primitives.HASH_BYTES)
+        return primitives.hkdf_expand(exporter_secret, _expand_label(_SUITE, b"sec", length) + exporter_context, length)
 
     def _nonce(self) -> bytes:
         if self._sequence >= _MAX_SEQUENCE:
@@ -62,7 +83,7 @@ def derive_secret(entropy: bytes) -> bytes:
     """Return the X25519 secret of DeriveKeyPair (RFC 9180 section 7.1.3) from at least 32 bytes."""
     if len(entropy) < primitives.KEY_BYTES:
         raise CryptoError(f"HPKE needs {primitives.KEY_BYTES} random bytes, not {len(entropy)}")
-    return _expand(_extract(b"", _KEM_SUITE, b"dkp_prk", entropy), _KEM_SUITE, b"sk", b"", primitives.KEY_BYTES)
+    return primitives.hkdf_expand(primitives.hkdf_extract(b"", _DKP_PRK + entropy), _SK, primitives.KEY_BYTES)
 
 
 def setup_sender(recipient_public: bytes, info: bytes, entropy: bytes) -> tuple[bytes, Context]:
@@ -86,26 +107,17 @@ def setup_recipient(enc: bytes, recipient_secret: bytes, recipient_public: bytes
 
 
 def _shared_secret(shared: bytes, enc: bytes, recipient_public: bytes) -> bytes:
-    prk = _extract(b"", _KEM_SUITE, b"eae_prk", shared)
-    return _expand(prk, _KEM_SUITE, b"shared_secret", enc + recipient_public, primitives.KEY_BYTES)
+    prk = primitives.hkdf_extract(b"", _EAE_PRK + shared)
+    return primitives.hkdf_expand(prk, _SHARED_SECRET + enc + recipient_public, primitives.KEY_BYTES)
 
 
-def _extract(salt: bytes, suite: bytes, label: bytes, ikm: bytes) -> bytes:
-    return primitives.hkdf_extract(salt, b"".join((_VERSION, suite, label, ikm)))
-
-
-def _expand(prk: bytes, suite: bytes, label: bytes, info: bytes, length: int) -> bytes:
-    labelled = b"".join((length.to_bytes(2, "big"), _VERSION, suite, label, info))
-    return primitives.hkdf_expand(prk, labelled, length)
-
-
-_PSK_ID_HASH = _extract(b"", _SUITE, b"psk_id_hash", b"")
+_PSK_ID_HASH = primitives.hkdf_extract(b"", _extract_label(_SUITE, b"psk_id_hash"))
 
 
 @lru_cache(maxsize=_SCHEDULES)
 def _schedule_context(info: bytes) -> bytes:
-    return _MODE_BASE + _PSK_ID_HASH + _extract(b"", _SUITE, b"info_hash", info)
+    return _MODE_BASE + _PSK_ID_HASH + primitives.hkdf_extract(b"", _INFO_HASH + info)
 
 
 def _key_schedule(shared_secret: bytes, info: bytes) -> Context:
-    return Context(_extract(shared_secret, _SUITE, b"secret", b""), _schedule_context(info))
+    return Context(primitives.hkdf_extract(shared_secret, _SECRET), _schedule_context(info))

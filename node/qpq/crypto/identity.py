@@ -51,6 +51,27 @@ def parse_id(text: str) -> bytes:
     return (number >> _TAIL_BITS).to_bytes(ID_BYTES, "big")
 
 
+def parse_base32(text: str) -> bytes | None:
+    """Return the bytes that ``text_id`` gives ``text`` for, of any length; None: there are none."""
+    if not text or not _LETTERS.issuperset(text):
+        return None
+    size, spare = divmod(len(text) * _BITS, 8)
+    data = (int(text.translate(_DIGITS), 32) >> spare).to_bytes(size, "big")
+    return data if text_id(data) == text else None
+
+
+def prefix_range(text: str, size: int) -> tuple[bytes, bytes] | None:
+    """Return the first and the last key of ``size`` bytes whose text form begins with ``text``; None: there is none."""
+    bits = size * 8
+    spare = -bits % _BITS
+    shift = bits + spare - len(text) * _BITS
+    if shift < 0 or not text or not _LETTERS.issuperset(text):
+        return None
+    number = int(text.translate(_DIGITS), 32)
+    low, high = -(-(number << shift) >> spare), ((number + 1 << shift) - 1) >> spare
+    return (low.to_bytes(size, "big"), high.to_bytes(size, "big")) if low <= high else None
+
+
 def looks_like_prefix(text: str) -> bool:
     """Whether ``text`` could be typed as the beginning of an id (8 to 52 of its characters)."""
     return MIN_PREFIX <= len(text) <= ID_CHARACTERS and _LETTERS.issuperset(text)

@@ -63,6 +63,8 @@ def hkdf_expand(prk: bytes, info: bytes, length: int) -> bytes:
     if not 0 <= length <= _MAX_EXPAND:
         raise CryptoError(f"HKDF cannot give {length} bytes; 0 to {_MAX_EXPAND} is possible")
     block = _hmac_digest(prk, info + b"\x01", "sha256")
+    if length <= HASH_BYTES:
+        return block[:length]
     output = block
     counter = 2
     while len(output) < length:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from struct import Struct
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from qpq.wire.errors import (
     DuplicateKeyError,
@@ -17,6 +17,7 @@ from qpq.wire.errors import (
     IndefiniteLengthError,
     InvalidTextError,
     NotShortestError,
+    ShapeError,
     TooDeepError,
     TooLongError,
     TooManyItemsError,
@@ -91,6 +92,17 @@ def uint(value: int) -> bytes:
 def byte_string(value: bytes) -> bytes:
     """Return the encoding of a byte string."""
     return _head(_BYTES, len(value)) + value
+
+
+def array_head(count: int) -> bytes:
+    """Return the head of an array of ``count`` items, which the caller puts behind it."""
+    return _head(_ARRAY, count)
+
+
+def expect(name: str, items: list[Any], shape: list[type]) -> None:
+    """Raise ShapeError unless the decoded ``items`` have exactly the types of ``shape``."""
+    if [type(item) for item in items] != shape:
+        raise ShapeError(f"{name} is [{', '.join(kind.__name__ for kind in shape)}]")
 
 
 def read_head(data: bytes, position: int) -> tuple[int, int, int]:

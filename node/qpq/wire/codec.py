@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from qpq.wire.cbor import Limits, byte_string, decode, encode, read_head, uint
+from qpq.wire.cbor import Limits, array_head, byte_string, decode, encode, expect, read_head, uint
+from qpq.wire.codec_mesh import KEY_ITEM, MESH_READERS, MESH_WRITERS, PROBE_HEAD
 from qpq.wire.envelope import ADDRESS_SIZE, Mode, envelope_from_items
 from qpq.wire.errors import (
     FieldError,
@@ -22,7 +23,6 @@ from qpq.wire.errors import (
 from qpq.wire.frames import (
     FIRST_NON_CRITICAL,
     MAX_FRAME,
-    Announce,
     Bye,
     CloseCode,
     Custody,
@@ -30,12 +30,13 @@ from qpq.wire.frames import (
     Frame,
     FrameType,
     Hello,
+    Probe,
     Receipt,
     Role,
     Skipped,
     Transfer,
 )
-from qpq.wire.keytable import KEY_SIZE, KeyTable
+from qpq.wire.keytable import KeyTable
 from qpq.wire.varint import decode_varint, encode_varint
 
 if TYPE_CHECKING:
@@ -50,10 +51,9 @@ _ARRAY = 4
 _UINT = 0
 _ARRAY_1, _ARRAY_23 = 0x81, 0x97  # initial bytes of short arrays
 _UINT_23 = 23
-_MAX_ITEMS = 64  # of any known frame: RECEIPT with 16 proofs has 33, HELLO with 16 extensions 45
+_MAX_ITEMS = 70  # of any known frame: PROBE with a path of 64 has 70, HELLO with 16 extensions 45
 _HELLO_SHAPE = [int, int, int, int, int, int, bool, int, int, int, int, int, dict]
 _TRANSFER_LENGTH = 13
-_ANNOUNCE_SHAPE = [int, int, bytes, bytes, int, int, int, bytes, bytes]
 _BYE_SHAPE = [int, int, int, str]
 _ROLES = {role.value: role for role in Role}
 
@@ -80,12 +80,14 @@ class FrameEncoder:
     def encode(self, frame: Frame) -> bytes:
         """Return the bytes of ``frame`` with its length in front.
 
-        Raises FrameTooLongError for a TRANSFER that the peer would refuse; the table is unchanged then.
+        Raises FrameTooLongError for a TRANSFER or PROBE the peer would refuse; the table is unchanged then.
         """
         if type(frame) is Transfer:
             body = self._transfer(frame)
-        elif type(frame) is Announce:
-            body = self._announce(frame)
+        elif (write := MESH_WRITERS.get(type(frame))) is not None:
+            if type(frame) is Probe and PROBE_HEAD + len(frame.path) * KEY_ITEM > self.max_frame:
+                raise FrameTooLongError(f"a probe with {len(frame.path)} nodes, frames end at {self.max_frame}")
+            body = write(self._table, frame)
         else:
             body = _encode_stateless(frame)
         return encode_varint(len(body)) + body
@@ -96,6 +98,7 @@ class FrameEncoder:
         if len(payload) + TRANSFER_OVERHEAD > self.max_frame:
             raise FrameTooLongError(f"a payload of {len(payload)} bytes, frames end at {self.max_frame}")
         recipient = envelope.recipient
+        key = self._table.write
         return b"".join(
             (
                 b"\x8d\x01",
@@ -103,8 +106,8 @@ class FrameEncoder:
                 uint(frame.copies),
                 uint(frame.age),
                 uint(envelope.element0),
-                self._key(envelope.sender),
-                self._key(recipient) if len(recipient) == ADDRESS_SIZE else byte_string(recipient),
+                key(envelope.sender),
+                key(recipient) if len(recipient) == ADDRESS_SIZE else byte_string(recipient),
                 uint(envelope.ttl),
                 uint(envelope.max_hops),
                 uint(envelope.timestamp),
@@ -115,28 +118,6 @@ class FrameEncoder:
                 envelope.signature,
             )
         )
-
-    def _announce(self, frame: Announce) -> bytes:
-        return b"".join(
-            (
-                b"\x89\x04",
-                uint(frame.hops),
-                self._key(frame.address),
-                self._key(frame.node),
-                uint(frame.boot),
-                uint(frame.counter),
-                uint(frame.capabilities),
-                byte_string(frame.kem_hash),
-                byte_string(frame.signature),
-            )
-        )
-
-    def _key(self, key: bytes) -> bytes:
-        slot = self._table.slot(key)
-        if slot is not None:
-            return uint(slot)
-        self._table.insert(key)
-        return b"\x58\x20" + key
 
 
 class FrameDecoder:
@@ -225,7 +206,8 @@ def _encode_stateless(frame: Frame) -> bytes:
             ]
         )
     if type(frame) is Receipt:
-        return encode([FrameType.RECEIPT, *(part for proof in frame.proofs for part in proof)])
+        proofs = [b"\x50" + secret + b"\x58\x20" + envelope_hash for secret, envelope_hash in frame.proofs]
+        return b"".join((array_head(1 + 2 * len(proofs)), b"\x02", *proofs))
     if type(frame) is Custody:
         return encode([FrameType.CUSTODY, *(part for answer in frame.answers for part in answer)])
     if type(frame) is Bye:
@@ -246,24 +228,15 @@ def _frame_type(body: bytes) -> int:
     return kind
 
 
-def _key(table: KeyTable, item: object) -> bytes:
-    if type(item) is int:
-        return table.key(item)
-    if type(item) is bytes and len(item) == KEY_SIZE:
-        table.insert(item)
-        return item
-    raise ShapeError("a key is 32 bytes or the number of a slot")
-
-
 def _read_transfer(table: KeyTable, items: list[Any]) -> Transfer:
     if len(items) != _TRANSFER_LENGTH:
         raise ShapeError(f"TRANSFER has {_TRANSFER_LENGTH} elements, not {len(items)}")
     _, hops, copies, age, element0, sender, recipient = items[:7]
     if type(hops) is not int or type(copies) is not int or type(age) is not int or type(element0) is not int:
         raise ShapeError("TRANSFER starts with five unsigned integers")
-    items[5] = _key(table, sender)
+    items[5] = table.read(sender)
     if element0 & 3 != Mode.CHANNEL:
-        items[6] = _key(table, recipient)
+        items[6] = table.read(recipient)
     return Transfer(hops, copies, age, envelope_from_items(items[4:]))
 
 
@@ -288,7 +261,7 @@ def _pairs(items: list[Any], second: type) -> tuple[tuple[bytes, Any], ...]:
 
 
 def _read_hello(_table: KeyTable, items: list[Any]) -> Hello:
-    _expect("HELLO", items, _HELLO_SHAPE)
+    expect("HELLO", items, _HELLO_SHAPE)
     extensions = items[12]
     if any(type(value) is not bytes for value in extensions.values()):
         raise ShapeError("the value of a HELLO extension is a byte string")
@@ -299,23 +272,9 @@ def _read_hello(_table: KeyTable, items: list[Any]) -> Hello:
     return Hello(*items[1:])
 
 
-def _read_announce(table: KeyTable, items: list[Any]) -> Announce:
-    if len(items) != len(_ANNOUNCE_SHAPE):
-        raise ShapeError(f"ANNOUNCE has {len(_ANNOUNCE_SHAPE)} elements, not {len(items)}")
-    items[2] = _key(table, items[2])
-    items[3] = _key(table, items[3])
-    _expect("ANNOUNCE", items, _ANNOUNCE_SHAPE)
-    return Announce(*items[1:])
-
-
 def _read_bye(_table: KeyTable, items: list[Any]) -> Bye:
-    _expect("BYE", items, _BYE_SHAPE)
+    expect("BYE", items, _BYE_SHAPE)
     return Bye(*items[1:])
-
-
-def _expect(name: str, items: list[Any], shape: list[type]) -> None:
-    if [type(item) for item in items] != shape:
-        raise ShapeError(f"{name} is [{', '.join(kind.__name__ for kind in shape)}]")
 
 
 _READERS: Final[dict[int, Callable[[KeyTable, list[Any]], Frame]]] = {
@@ -323,6 +282,6 @@ _READERS: Final[dict[int, Callable[[KeyTable, list[Any]], Frame]]] = {
     FrameType.TRANSFER: _read_transfer,
     FrameType.RECEIPT: _read_receipt,
     FrameType.CUSTODY: _read_custody,
-    FrameType.ANNOUNCE: _read_announce,
     FrameType.BYE: _read_bye,
+    **MESH_READERS,
 }

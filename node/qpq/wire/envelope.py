@@ -11,7 +11,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from qpq.crypto.primitives import ed25519_verify, sha256, tagged_hash
+from qpq.crypto.primitives import ed25519_verify, sha256
 from qpq.wire.cbor import Limits, byte_string, decode, uint
 from qpq.wire.errors import FieldError, ShapeError, UnknownVersionError
 
@@ -37,9 +37,11 @@ _SIGN_TAG = b"qpq/1/sign"
 _MAX_HOPS = 255
 _SHAPE = [int, bytes, bytes, int, int, int, bytes, bytes, bytes]
 
-# The fields in front of the payload with their length prefixes, for 32- and 16-byte recipients:
-# what tagged_hash would make of them, in one call.
+# Fields of known lengths with their length prefixes, what tagged_hash would make of them, in one call: those in front
+# of the payload, for 32- and 16-byte recipients, and the two of the id.
 _HASH_START = bytes((len(_HASH_TAG),)) + _HASH_TAG
+_ID_START = bytes((len(_ID_TAG),)) + _ID_TAG + COMMITMENT_SIZE.to_bytes(4, "big")
+_ID_MIDDLE = (32).to_bytes(4, "big")
 _SIGNED_LONG = Struct(">I B I 32s I 32s I I I B I Q I".replace(" ", "")).pack
 _SIGNED_SHORT = Struct(">I B I 32s I 16s I I I B I Q I".replace(" ", "")).pack
 
@@ -178,7 +180,7 @@ def envelope_id(envelope: Envelope) -> bytes:
 
 def id_of(commitment: bytes, envelope_hash: bytes) -> bytes:
     """Return the id that follows from a commitment (16 bytes) and ``h`` (32 bytes)."""
-    return tagged_hash(_ID_TAG, commitment, envelope_hash)
+    return sha256(b"".join((_ID_START, commitment, _ID_MIDDLE, envelope_hash)))
 
 
 def sign_envelope(

@@ -27,6 +27,14 @@ MAX_EXTENSION: Final = 32
 """Bytes of one extension's value."""
 MAX_PROOFS: Final = 16
 MAX_ANSWERS: Final = 16
+MAX_RETRACTED: Final = 16
+MAX_SHORT_IDS: Final = 32
+SHORT_ID_SIZE: Final = 16
+"""Bytes of an envelope id that IHAVE, GRAFT and RECONCILE name it by: its first."""
+MAX_RANGES: Final = 900
+"""Bytes of one RECONCILE's ranges: a packet's worth."""
+MAX_PATH: Final = 64
+TOKEN_SIZE: Final = 8
 MAX_REASON: Final = 128
 """Bytes of a BYE's reason in UTF-8."""
 KEM_HASH_SIZE: Final = 12
@@ -51,6 +59,14 @@ class FrameType(IntEnum):
     CUSTODY = 3
     ANNOUNCE = 4
     BYE = 5
+    ROUTE = 6
+    RETRACT = 7
+    QUERY = 8
+    IHAVE = 9
+    GRAFT = 10
+    PRUNE = 11
+    RECONCILE = 12
+    PROBE = 13
 
 
 class CloseCode(IntEnum):
@@ -204,6 +220,134 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """A neighbour's route to an announced address.
+
+    ``hops`` links (1 or more) and ``cost`` (sixteenths of a perfect link, 65535: unusable) are the
+    neighbour's own word, nobody signs them; ``announce`` is what the owner signed, its ``hops`` 0.
+    """
+
+    hops: int
+    cost: int
+    announce: Announce
+
+    def __post_init__(self) -> None:
+        """Refuse what the wire cannot carry."""
+        _within("hops", self.hops, 1, _U8)
+        _within("cost", self.cost, 0, _U16)
+        _within("hops of the announce", self.announce.hops, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Retract:
+    """The sender's routes to 1 to 16 addresses are gone."""
+
+    addresses: tuple[Address, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what the wire cannot carry."""
+        _within("number of addresses", len(self.addresses), 1, MAX_RETRACTED)
+        for address in self.addresses:
+            _exactly("address", address, _KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A node asks the mesh for a route to ``target``; signed by the asking node (wire.query).
+
+    ``boot`` and ``counter`` order one asker's queries; ``hops`` is outside the signature.
+    """
+
+    hops: int
+    target: Address
+    asker: Identity
+    boot: int
+    counter: int
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse what the wire cannot carry."""
+        _within("hops", self.hops, 0, _U8)
+        _exactly("target", self.target, _KEY)
+        _exactly("asker", self.asker, _KEY)
+        _within("boot", self.boot, 0, _U32)
+        _within("counter", self.counter, 0, _U32)
+        _exactly("signature", self.signature, _SIGNATURE)
+
+
+@dataclass(frozen=True, slots=True)
+class IHave:
+    """Short ids (16 bytes, 1 to 32) of flooded envelopes that the sender holds."""
+
+    short_ids: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what the wire cannot carry."""
+        _short_ids(self.short_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Graft:
+    """The sender wants these flooded envelopes (1 to 32 short ids); ``eager``: and new ones from now on."""
+
+    eager: bool
+    short_ids: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what the wire cannot carry."""
+        _short_ids(self.short_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """The sender gets new flooded envelopes elsewhere: only their ids from now on (PlumTree)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """One step of range-based set reconciliation; ``ranges`` is read by wire.reconcile (1 to 900 bytes)."""
+
+    ranges: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse what the wire cannot carry."""
+        _within("length of the ranges", len(self.ranges), 1, MAX_RANGES)
+
+
+class ProbeKind(IntEnum):
+    """Which way a probe goes."""
+
+    REQUEST = 0
+    ANSWER = 1
+    UNREACHABLE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A ping (``trace`` False) or a trace on its way to ``target``, or back.
+
+    ``token`` is 8 random bytes of the asker; ``hops`` links crossed this way; with ``trace`` each
+    node a REQUEST crosses adds its id to ``path`` (at most 64), and the answer carries it back.
+    """
+
+    kind: ProbeKind
+    hops: int
+    trace: bool
+    token: bytes
+    target: Address
+    path: tuple[Identity, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what the wire cannot carry."""
+        _within("hops", self.hops, 0, _U8)
+        _exactly("token", self.token, TOKEN_SIZE)
+        _exactly("target", self.target, _KEY)
+        _within("length of the path", len(self.path), 0, MAX_PATH)
+        for node in self.path:
+            _exactly("node", node, _KEY)
+
+
+@dataclass(frozen=True, slots=True)
 class Bye:
     """The link ends on purpose; ``retry_after`` seconds (0: at will), ``reason`` at most 128 bytes."""
 
@@ -229,12 +373,34 @@ class Skipped:
     type: int
 
 
-Frame: TypeAlias = Hello | Transfer | Receipt | Custody | Announce | Bye | Skipped
+Frame: TypeAlias = (
+    Hello
+    | Transfer
+    | Receipt
+    | Custody
+    | Announce
+    | Bye
+    | Route
+    | Retract
+    | Query
+    | IHave
+    | Graft
+    | Prune
+    | Reconcile
+    | Probe
+    | Skipped
+)
 
 
 def _within(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise FieldError(f"{name} is {value}, it must be {least} to {most}")
+
+
+def _short_ids(short_ids: tuple[bytes, ...]) -> None:
+    _within("number of ids", len(short_ids), 1, MAX_SHORT_IDS)
+    for short_id in short_ids:
+        _exactly("short id", short_id, SHORT_ID_SIZE)
 
 
 def _exactly(name: str, value: bytes, size: int) -> None:

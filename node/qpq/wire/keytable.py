@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from qpq.wire.errors import EmptySlotError, RedundantLiteralError
+from qpq.wire.cbor import uint
+from qpq.wire.errors import EmptySlotError, RedundantLiteralError, ShapeError
 
 KEY_SIZE: Final = 32
 TABLE_SIZE: Final = 256
@@ -26,6 +27,23 @@ class KeyTable:
         self._keys += [None] * (TABLE_SIZE - _FIRST_FREE)
         self._slots = {receiver: 1, sender: 0}
         self._next = _FIRST_FREE
+
+    def write(self, key: bytes) -> bytes:
+        """Return how ``key`` travels next: the number of its slot, or in full, which gives it one."""
+        slot = self._slots.get(key)
+        if slot is not None:
+            return uint(slot)
+        self.insert(key)
+        return b"\x58\x20" + key
+
+    def read(self, item: object) -> bytes:
+        """Return the key that a decoded item is; raises ShapeError, EmptySlotError, RedundantLiteralError."""
+        if type(item) is int:
+            return self.key(item)
+        if type(item) is bytes and len(item) == KEY_SIZE:
+            self.insert(item)
+            return item
+        raise ShapeError("a key is 32 bytes or the number of a slot")
 
     def slot(self, key: bytes) -> int | None:
         """Return the slot that holds ``key``, None: send it in full and ``insert`` it."""

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from qpq.crypto.primitives import tagged_hash
+from qpq.crypto.primitives import sha256
 from qpq.wire.envelope import COMMITMENT_SIZE, id_of
 
 SECRET_SIZE: Final = 16
 HASH_SIZE: Final = 32
 
 _TAG = b"qpq/1/receipt"
+_START = bytes((len(_TAG),)) + _TAG  # of what tagged_hash would hash
 
 
 def commitment(secret: bytes) -> bytes:
     """Return ``c``, the 16 bytes an envelope shows of its receipt secret ``s``."""
-    return tagged_hash(_TAG, secret)[:COMMITMENT_SIZE]
+    return sha256(b"".join((_START, len(secret).to_bytes(4, "big"), secret)))[:COMMITMENT_SIZE]
 
 
 def receipt_id(secret: bytes, envelope_hash: bytes) -> bytes:
