@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from qpq.crypto.channels import channel_id
 from qpq.crypto.identity import Address, Identity, SecretIdentity
 from qpq.errors import QpqError
 from qpq.mesh import events
@@ -22,10 +23,17 @@ from qpq.mesh.records import (
     Checkpoint,
     InboxInsert,
     Kept,
+    KnownDelete,
+    KnownInsert,
     MessageDelete,
     OutboxInsert,
     OutboxState,
+    ProofInsert,
     Queued,
+    RelayCopies,
+    RelayDelete,
+    Relayed,
+    RelayInsert,
     TombstoneDelete,
     TombstoneExpected,
     TombstoneInsert,
@@ -58,13 +66,15 @@ class MemoryStore:
         self.states: dict[tuple[bytes, bytes], tuple[State, int]] = {}
         self.inbox: dict[tuple[bytes, bytes, bytes], InboxInsert] = {}
         self.tombstones: dict[bytes, TombstoneInsert] = {}
+        self.relay: dict[bytes, RelayInsert] = {}
+        self.known: dict[bytes, ProofInsert | KnownInsert] = {}
         self.checkpoint = Checkpoint(0, 0)
         self.boot = 0
         self._by_id: dict[bytes, tuple[bytes, bytes]] = {}
 
     def apply(self, operations: Sequence[Operation]) -> None:
-        new = sum(isinstance(operation, OutboxInsert | InboxInsert) for operation in operations)
-        if new and len(self.outbox) + len(self.inbox) + new > self.room:
+        new = sum(isinstance(operation, OutboxInsert | InboxInsert | RelayInsert) for operation in operations)
+        if new and len(self.outbox) + len(self.inbox) + len(self.relay) + new > self.room:
             raise FullError("the store is full")
         for operation in operations:
             if isinstance(operation, TombstoneExpected) and operation.envelope_id not in self.tombstones:
@@ -104,6 +114,22 @@ class MemoryStore:
     def _tombstone_delete(self, row: TombstoneDelete) -> None:
         self.tombstones.pop(row.envelope_id, None)
 
+    def _relay_insert(self, row: RelayInsert) -> None:
+        self.relay[row.envelope_id] = row
+
+    def _relay_copies(self, row: RelayCopies) -> None:
+        if row.envelope_id in self.relay:
+            self.relay[row.envelope_id] = replace(self.relay[row.envelope_id], copies=row.copies)
+
+    def _relay_delete(self, row: RelayDelete) -> None:
+        self.relay.pop(row.envelope_id, None)
+
+    def _known_insert(self, row: ProofInsert | KnownInsert) -> None:
+        self.known[row.envelope_id] = row
+
+    def _known_delete(self, row: KnownDelete) -> None:
+        self.known.pop(row.envelope_id, None)
+
     def _checkpoint(self, row: Checkpoint) -> None:
         self.checkpoint = row
 
@@ -118,14 +144,14 @@ class MemoryStore:
     def envelope(self, envelope_id: bytes) -> bytes | None:
         key = self._by_id.get(envelope_id)
         if key not in self.outbox or self.states[key][0] in (State.DELIVERED, State.EXPIRED):
-            return None
+            return self.relay[envelope_id].envelope if envelope_id in self.relay else None
         return self.outbox[key].envelope
 
     def restore(self) -> Iterator[Row]:
         yield self.checkpoint
         for key, row in self.outbox.items():
             state, copies = self.states[key]
-            if state in (State.QUEUED, State.RELAYED):
+            if state in (State.QUEUED, State.RELAYED) and row.envelope:
                 yield Queued(
                     row.user,
                     row.message_id,
@@ -141,6 +167,21 @@ class MemoryStore:
         for message in self.inbox.values():
             yield Kept(message.user, message.message_id, message.sender, message.size, message.via)
         yield from self.tombstones.values()
+        for kept in self.relay.values():
+            yield Relayed(
+                kept.envelope_id,
+                kept.sender,
+                kept.recipient,
+                kept.via,
+                kept.urgent,
+                kept.ttl,
+                kept.born,
+                kept.hops,
+                kept.max_hops,
+                kept.copies,
+                len(kept.envelope),
+            )
+        yield from self.known.values()
 
 
 _WRITERS: dict[type, Callable[[MemoryStore, object], None]] = {
@@ -151,6 +192,12 @@ _WRITERS: dict[type, Callable[[MemoryStore, object], None]] = {
     UserDelete: MemoryStore._user_delete,
     TombstoneInsert: MemoryStore._tombstone_insert,
     TombstoneDelete: MemoryStore._tombstone_delete,
+    RelayInsert: MemoryStore._relay_insert,
+    RelayCopies: MemoryStore._relay_copies,
+    RelayDelete: MemoryStore._relay_delete,
+    ProofInsert: MemoryStore._known_insert,
+    KnownInsert: MemoryStore._known_insert,
+    KnownDelete: MemoryStore._known_delete,
     Checkpoint: MemoryStore._checkpoint,
 }  # type: ignore[assignment, dict-item]
 
@@ -183,6 +230,7 @@ class Node:
     static: tuple[str, ...] = ()
     clock: tuple[float, bool] | None = (float(UNIX_AT_ZERO), True)
     blocked: dict[Address, frozenset[Address]] = field(default_factory=dict)
+    channels: list[events.ChannelJoined] = field(default_factory=list)
     boot: int = 0
     core: Core | None = None
     wires: dict[int, Wire] = field(default_factory=dict)
@@ -194,6 +242,7 @@ class Node:
     neighbours: list[events.NeighbourChanged] = field(default_factory=list)
     notices: list[events.Notice] = field(default_factory=list)
     closed: list[events.CloseLink] = field(default_factory=list)
+    probed: list[events.ProbeDone] = field(default_factory=list)
 
     @property
     def user(self) -> SecretIdentity:
@@ -262,6 +311,8 @@ class World:
             self.tell(node, events.UserAdded(user.seed, node.blocked.get(user.address, frozenset())))
         if node.clock is not None:
             self.tell(node, events.ClockSet(*node.clock))
+        for joined in node.channels:
+            self.tell(node, joined)
         for address in node.static:
             self.tell(node, events.Dial(address))
 
@@ -308,6 +359,23 @@ class World:
         self.tell(node, events.SendText(author, Address(recipient), identifier, text, ttl, urgent))
         return identifier
 
+    def subscribe(
+        self, node: Node, key: bytes, *, user: SecretIdentity | None = None, signers: Iterable[Address] = ()
+    ) -> None:
+        """Let a user of ``node`` read a channel, also after a restart."""
+        joined = events.ChannelJoined((user or node.user).address, key, frozenset(signers))
+        node.channels.append(joined)
+        self.tell(node, joined)
+
+    def broadcast(
+        self, node: Node, key: bytes, text: str = "hello", *, ttl: int = 86_400, user: SecretIdentity | None = None
+    ) -> bytes:
+        """Let a user of ``node`` send a text to a channel; returns the message id."""
+        identifier = self.random.randbytes(16)
+        author = (user or node.user).address
+        self.tell(node, events.SendBroadcast(author, channel_id(key), identifier, text, ttl))
+        return identifier
+
     def tell(self, node: Node, event: Event) -> list[Effect]:
         """Hand an event to a node's core and carry out the effects; a node that does not run gets nothing."""
         if node.core is None:
@@ -344,6 +412,25 @@ class World:
         """Let bytes pass again."""
         self.cut.discard(frozenset((node.name, other.name)))
 
+    def link(self, node: Node, other: Node) -> None:
+        """Let ``node`` open a link to ``other`` and keep it: it is dialled again when it is lost."""
+        self.tell(node, events.Dial(other.address, identity=other.identity))
+
+    def graph(self, edges: Iterable[tuple[str, str]], **options: Any) -> dict[str, Node]:
+        """Add the nodes that ``edges`` name, with ``options`` of ``add``, and link them so."""
+        edges = list(edges)
+        for name in dict.fromkeys(name for edge in edges for name in edge):
+            if name not in self.nodes:
+                self.add(name, **options)
+        for one, other in edges:
+            self.link(self.nodes[one], self.nodes[other])
+        return self.nodes
+
+    def line(self, length: int, **options: Any) -> list[Node]:
+        """Add nodes n0, n1, ... in a line."""
+        nodes = self.graph([(f"n{i}", f"n{i + 1}") for i in range(length - 1)], **options)
+        return [nodes[f"n{i}"] for i in range(length)]
+
     def run(self, seconds: float, *, steps: int = 1_000_000) -> None:
         """Let so much time pass."""
         end = self.now + seconds
@@ -368,7 +455,8 @@ class World:
                 try:
                     node.store.apply(effect.operations)
                 except QpqError as fault:
-                    self.tell(node, events.PersistFailed(effect.operations, str(fault)))
+                    if effect.prompt:
+                        self.tell(node, events.PersistFailed(effect.operations, str(fault)))
                     return
             else:
                 _EFFECTS[type(effect)](self, node, effect)
@@ -424,6 +512,8 @@ class World:
             wire.told = True
             self.tell(wire.node, event)
             self._bytes_come(wire, b"")
+        elif event.initiator:
+            self.tell(wire.node, events.DialFailed(event.address, "it ended before it began"))
 
     def _send_frame(self, node: Node, effect: events.SendFrame) -> None:
         wire = node.wires.get(effect.link)
@@ -437,6 +527,11 @@ class World:
         if data is not None:
             frame = Transfer(effect.hops, effect.copies, effect.age, decode_envelope(data))
             self._send_frame(node, events.SendFrame(effect.link, frame))
+
+    def _recall(self, node: Node, effect: events.Recall) -> None:
+        found = [node.store.envelope(envelope_id) for envelope_id in effect.envelope_ids]
+        envelopes = tuple(decode_envelope(data) for data in found if data is not None)
+        self.after(0.0, lambda: self.tell(node, events.Recalled(envelopes)) and None)
 
     def _send_bytes(self, wire: Wire, data: bytes) -> None:
         other = wire.other
@@ -500,15 +595,20 @@ class World:
     def _notice(self, node: Node, effect: events.Notice) -> None:
         node.notices.append(effect)
 
+    def _probed(self, node: Node, effect: events.ProbeDone) -> None:
+        node.probed.append(effect)
+
 
 _EFFECTS: dict[type, Callable[[World, Node, object], None]] = {
     events.SendFrame: World._send_frame,
     events.SendEnvelope: World._send_envelope,
+    events.Recall: World._recall,
     events.CloseLink: World._close_link,
     events.Connect: World._connect,
     events.SetTimer: World._set_timer,
     events.Count: World._count,
     events.Notice: World._notice,
+    events.ProbeDone: World._probed,
     events.Deliver: World._deliver,
     events.StateChanged: World._state,
     events.SendRefused: World._refused,

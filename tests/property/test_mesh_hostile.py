@@ -12,7 +12,9 @@ from qpq.crypto.sealing import seal
 from qpq.mesh import events
 from qpq.mesh.candidates import Candidates
 from qpq.mesh.core import Core
+from qpq.mesh.custody import MAX_GIVEN, Place
 from qpq.mesh.events import Count, Persist, SendEnvelope, SendFrame, SetTimer, Via
+from qpq.mesh.flooded import cost_of
 from qpq.mesh.limits import Limits
 from qpq.mesh.timers import Timers
 from qpq.wire.announce import sign_announce
@@ -36,6 +38,8 @@ LIMITS = Limits(
     window_count=2,
     tombstones=4,
     late_receipts=2,
+    relay_bytes=6_000,
+    proofs=8,
     peer_frames=20.0,
     abuse_frames=10.0,
 )
@@ -228,10 +232,19 @@ def check_caps(core: Core) -> None:
     assert len(core._tombstones) <= LIMITS.tombstones
     assert len(core._outbox) <= LIMITS.outbox_count
     assert sum(len(box.messages) for box in core._inbox._boxes.values()) <= LIMITS.inbox_count
-    assert len(core._sending._late) <= LIMITS.late_receipts
-    assert set(core._sending._windows) == set(core._served._by_link)
-    flying = {key for window in core._sending._windows.values() for key in window.flying}
-    assert flying == {message.envelope_id for message in core._outbox.messages() if message.link}
+    assert len(core._posting._late) <= LIMITS.late_receipts
+    quotas = core._relaying._quotas
+    relayed = [item for item in core._custody.items() if not item.own]
+    assert quotas.size == sum(cost_of(item.size) for item in relayed) <= LIMITS.relay_bytes
+    assert len(core._relaying.proofs) <= LIMITS.proofs + LIMITS.proofs // 4
+    assert set(core._relaying._ingress) == set(core._served._by_link)
+    assert all(len(item.given) <= MAX_GIVEN and len(item.tried) <= MAX_GIVEN for item in core._custody.items())
+    windows = core._sending._windows.all()
+    assert {window.number for window in windows} == set(core._served._by_link)
+    flying = {key for window in windows for key in window.flying}
+    assert flying == {item.envelope_id for item in core._custody.items() if item.place is Place.FLYING}
+    ready = {entry[1].envelope_id for window in windows for entry in window._ready}
+    assert ready == {item.envelope_id for item in core._custody.items() if item.place is Place.READY}
     for box in core._inbox._boxes.values():
         held = [kept for same in box.messages.values() for kept in same]
         if held:

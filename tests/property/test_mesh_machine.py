@@ -170,7 +170,7 @@ class Mesh(RuleBasedStateMachine):
             assert isinstance(sender, MemoryStore)
             assert isinstance(receiver, MemoryStore)
             state = sender.state(user, message)
-            assert state in (State.QUEUED, State.DELIVERED)
+            assert state in (State.QUEUED, State.RELAYED, State.DELIVERED)
             if state is State.DELIVERED:
                 assert (reader, message, user) in receiver.inbox
             told = self.node(name).states.get((user, message), [])
@@ -209,8 +209,8 @@ class Mesh(RuleBasedStateMachine):
         assert sum(len(node.delivered) for node in self.nodes) == len(self.sent)
         for node in self.nodes:
             assert node.core is not None
-            assert len(node.core._outbox) == 0
-            assert all(not window.flying and not window.size for window in node.core._sending._windows.values())
+            assert len(node.core._custody) == len(node.core._outbox) == node.core._relaying._quotas.size == 0
+            assert all(not window.flying and not window.size for window in node.core._sending._windows.all())
             assert len(node.core._timers) <= 2
             assert not node.refused
 

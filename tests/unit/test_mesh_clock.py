@@ -8,12 +8,16 @@ import pytest
 
 from cores import UNIX_AT_ZERO, MemoryStore, Node, World, pair
 from qpq.crypto.identity import SecretIdentity
+from qpq.crypto.sealing import seal
 from qpq.mesh import events
 from qpq.mesh.clock import Clock
 from qpq.mesh.events import State
 from qpq.mesh.limits import Limits
 from qpq.mesh.records import Checkpoint
-from qpq.wire.frames import Hello, Transfer
+from qpq.wire.body import Body, encode_body
+from qpq.wire.envelope import sign_envelope
+from qpq.wire.frames import Custody, CustodyCode, Hello, Transfer
+from qpq.wire.receipts import commitment
 
 if TYPE_CHECKING:
     from qpq.wire.envelope import Envelope
@@ -245,3 +249,72 @@ def test_a_greeting_tells_the_time_and_whether_it_is_trusted() -> None:
     assert hellos["anna"].time == UNIX_AT_ZERO
     assert hellos["anna"].time_trusted
     assert anna.core is not None
+
+
+# --- time lent by neighbours ---------------------------------------------------------------------------
+
+
+def test_the_median_of_three_neighbours_is_what_a_node_without_a_clock_judges_by() -> None:
+    clock = started()
+    assert clock.judge(100.0) == 0
+    assert not clock.agrees(UNIX_AT_ZERO, 100.0)
+    clock.lend([UNIX_AT_ZERO, UNIX_AT_ZERO + 2], 100.0)
+    assert clock.judge(100.0) == 0, "two are too few"
+    clock.lend([UNIX_AT_ZERO + 2, 0, UNIX_AT_ZERO], 100.0)
+    assert clock.judge(160.0) == UNIX_AT_ZERO + 60
+    assert clock.agrees(UNIX_AT_ZERO + 61, 160.0)
+    assert not clock.agrees(UNIX_AT_ZERO + 661, 160.0)
+    assert clock.stamp(160.0) == clock.unix(160.0) == 0, "it is for nobody else"
+    clock.lend([], 200.0)
+    assert clock.judge(200.0) == 0
+
+
+def test_a_trusted_clock_of_ones_own_borrows_nothing() -> None:
+    clock = started()
+    clock.set(1000.0, trusted=True, now=100.0)
+    clock.lend([UNIX_AT_ZERO] * 3, 100.0)
+    assert clock.judge(100.0) == 1100
+
+
+@pytest.mark.parametrize(("liars", "code"), [(0, CustodyCode.EXPIRED), (1, CustodyCode.EXPIRED), (2, None)])
+def test_neighbours_clocks_expire_what_is_old_unless_most_of_them_lie(liars: int, code: CustodyCode | None) -> None:
+    world = World()
+    node = world.add("node")
+    node.clock = None
+    world.crash(node)
+    world.start(node)
+    others = [world.add(f"n{n}") for n in range(3)]
+    for n, other in enumerate(others):
+        world.tell(other, events.ClockSet(UNIX_AT_ZERO + (YEAR if n < liars else 0), trusted=True))
+        world.find(node, other)
+    world.run(5.0)
+    honest = others[-1]
+    secret = b"s" * 16
+    sealed = seal(
+        encode_body(Body(secret, "hello", secret)),
+        sender=STRANGER.address,
+        recipient=node.user.address,
+        entropy=b"e" * 32,
+    )
+    made = sign_envelope(
+        STRANGER,
+        recipient=node.user.address,
+        payload=sealed,
+        commitment=commitment(secret),
+        ttl=60,
+        max_hops=9,
+        timestamp=UNIX_AT_ZERO - 3600,
+    )
+    wire = next(iter(honest.wires.values()))
+    world.inject(wire, wire.encoder.encode(Transfer(0, 1, 0, made)))
+    world.run(1.0)
+    answers = [
+        code
+        for one, _, frame in world.frames
+        if one == "node" and isinstance(frame, Custody)
+        for _, code in frame.answers
+    ]
+    assert answers == ([] if code is None else [code])
+    assert len(node.delivered) == (1 if code is None else 0)
+    assert node.core is not None
+    assert not any(frame.time for one, _, frame in world.frames if one == "node" and isinstance(frame, Hello))

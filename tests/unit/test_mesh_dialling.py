@@ -9,8 +9,23 @@ from cores import World
 from qpq.crypto.identity import Identity, SecretIdentity
 from qpq.mesh import events
 from qpq.mesh.candidates import Candidates
+from qpq.mesh.chance import Chance
 from qpq.mesh.core import Core
-from qpq.mesh.events import Connect, Dial, DialFailed, LinkDown, LinkUp, NetworkChanged, PeerFound, SetTimer, Tick, Via
+from qpq.mesh.dialling import Dialling, End
+from qpq.mesh.effects import Effects
+from qpq.mesh.events import (
+    Connect,
+    Dial,
+    DialFailed,
+    LinkDown,
+    LinkUp,
+    NetworkChanged,
+    PeerFound,
+    SetTimer,
+    Tick,
+    Undial,
+    Via,
+)
 from qpq.mesh.limits import Limits
 
 if TYPE_CHECKING:
@@ -36,6 +51,12 @@ class Draws:
 def core(byte: int = 0xFF, **limits: object) -> Core:
     chosen = Limits(**({"gather_s": 0.0} | limits))  # type: ignore[arg-type]
     return Core(NODE, boot=1, random=Draws(byte), limits=chosen)
+
+
+def table(byte: int = 0xFF) -> Dialling:
+    return Dialling(
+        NODE.identity, limits=Limits(), chance=Chance(Draws(byte)), effects=Effects(), waiting=lambda _: False
+    )
 
 
 def dialled(effects: list[Effect]) -> list[str]:
@@ -137,17 +158,48 @@ def test_back_off_grows_from_a_second_to_five_minutes() -> None:
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
-def test_a_link_that_lasted_a_minute_ends_the_back_off() -> None:
-    node = core(0xFF)
-    node.handle(PeerFound("1:1", Via.MDNS, identity(1)), 0.0)
+def test_each_five_minutes_of_use_take_back_one_doubling_of_the_back_off() -> None:
+    dialling = table()
+    dialling.ask(Dial("1:1"), 0.0)
     now = 0.0
-    for lasted, wait in ((59.0, 1), (59.0, 2), (60.0, 1), (59.0, 2)):
-        node.handle(LinkUp(int(now) + 1, identity(1), "1:1", initiator=True), now)
-        at = timer(node.handle(LinkDown(int(now) + 1, "lost"), now + lasted))
+    for lasted, wait in ((10.0, 1), (299.0, 2), (299.0, 4), (300.0, 4), (650.0, 2), (10.0, 4), (90_000.0, 1)):
+        dialling.linked("1:1", identity(1), True, now)
+        now += lasted
+        dialling.ended("1:1", identity(1), now, lasted=lasted, end=End.LOST, reason="lost")
+        at = dialling.run(now)
         assert at is not None
-        assert round(at - now - lasted) == wait
+        assert round(at - now) == wait
+        now = at
+        assert dialling.run(now) == now + Limits().dial_s
+
+
+def test_dials_in_vain_grow_fourfold_to_an_hour() -> None:
+    dialling = table()
+    dialling.ask(Dial("1:1"), 0.0)
+    now, waits = 0.0, []
+    for took in (3.0, 10.0, 5.0, 10.0, 10.0, 10.0, 3.0, 10.0, 10.0):
+        dialling.run(now)
+        now += took
+        dialling.failed("1:1", "no answer", now)
+        at = dialling.run(now)
+        assert at is not None
+        waits.append(round(at - now))
+        now = at
+    assert waits == [1, 4, 16, 64, 256, 1024, 300, 3600, 3600], "what failed at once was cheap"
+
+
+def test_a_link_over_which_nobody_greeted_was_in_vain() -> None:
+    node = core()
+    node.handle(Dial("1:1"), 0.0)
+    now, waits = 0.0, []
+    for number in range(1, 5):
+        node.handle(LinkUp(number, identity(1), "1:1", initiator=True), now)
+        at = timer(node.handle(LinkDown(number, "lost"), now + 30.0))
+        assert at is not None
+        waits.append(round(at - now - 30.0))
         now = at
         assert dialled(node.handle(Tick(), now)) == ["1:1"]
+    assert waits == [2, 8, 32, 128]
 
 
 def test_a_changed_network_ends_all_back_offs() -> None:
@@ -393,3 +445,41 @@ def test_waits_between_dials_of_a_dead_peer_are_spread() -> None:
     gaps = [round(later - earlier) for earlier, later in pairwise(times)]
     assert max(gaps) <= 301
     assert len(set(gaps[8:])) > 5
+
+
+def test_a_kept_peer_that_is_not_wanted_any_more_is_not_dialled_again() -> None:
+    node = core()
+    assert dialled(node.handle(Dial("a:1"), 0.0)) == ["a:1"]
+    node.handle(DialFailed("a:1", "no answer"), 1.0)
+    node.handle(Undial("a:1"), 2.0)
+    assert node.peers(2.0) == ()
+    assert dialled(node.handle(Tick(), 1000.0)) == []
+    node.handle(Undial("a:1"), 1001.0)
+
+
+def test_a_dial_under_way_to_a_peer_that_is_not_wanted_any_more_comes_to_nothing() -> None:
+    node = core(max_dials=1)
+    node.handle(Dial("a:1"), 0.0)
+    assert dialled(node.handle(Dial("b:1"), 0.0)) == []
+    assert dialled(node.handle(Undial("a:1"), 1.0)) == ["b:1"], "its place among the dials is free"
+    node.handle(DialFailed("a:1", "no answer"), 2.0)
+    assert [row.address for row in node.peers(2.0)] == ["b:1"]
+
+
+def test_a_link_to_a_peer_that_is_not_wanted_any_more_stays() -> None:
+    world = World()
+    anna, bert = world.add("anna"), world.add("bert", limits=Limits(target_links=0))
+    world.tell(anna, Dial(bert.address))
+    world.run(1.0)
+    world.tell(anna, Undial(bert.address))
+    assert anna.linked(world.now) == {bert.identity}
+    world.drop_link(anna, next(iter(anna.wires)))
+    world.run(1000.0)
+    assert anna.linked(world.now) == set()
+
+
+def test_what_discovery_found_is_no_wish_to_be_taken_back() -> None:
+    node = core()
+    node.handle(PeerFound("a:1", Via.MDNS, identity(1)), 0.0)
+    node.handle(Undial("a:1"), 1.0)
+    assert [row.address for row in node.peers(1.0)] == ["a:1"]

@@ -12,7 +12,7 @@ from qpq.crypto.identity import Address, Identity, SecretIdentity, address_of
 from qpq.mesh import events
 from qpq.mesh.served import Heard, Served
 from qpq.mesh.users import Users
-from qpq.wire.announce import sign_announce
+from qpq.wire.announce import sign_announce, verify_announce
 from qpq.wire.frames import Announce, CloseCode
 
 NODE = SecretIdentity(b"n" * 32)
@@ -198,4 +198,26 @@ def test_a_user_who_is_gone_is_not_served_any_more_and_the_sender_stops_asking()
     assert anna.core.where(bert.user.address) is None
     row = anna.core.message(anna.user.address, message)
     assert row is not None
-    assert (row.state, row.attempts) == (events.State.QUEUED, 1)
+    assert (row.state, row.attempts) == (events.State.RELAYED, 1), "carried about as for any other stranger"
+
+
+def test_a_renewed_announce_is_newer_than_the_last_and_than_what_was_heard() -> None:
+    secret = SecretIdentity(b"r" * 32)
+    users = Users(SecretIdentity(b"o" * 32), boot=5, cap=2)
+    users.add(secret.seed, frozenset())
+    most = 0xFFFF_FFFF
+
+    def renewed(*above: tuple[int, int]) -> tuple[int, int] | None:
+        user = users.renew(secret.address, *above)
+        if user is None:
+            return None
+        assert verify_announce(user.announce)
+        return user.announce.boot, user.announce.counter
+
+    assert renewed() == (5, 2)
+    assert renewed((4, 77)) == (5, 3)
+    assert renewed((6, 1)) == (6, 2)
+    assert renewed() == (6, 3)
+    assert renewed((6, most)) == (7, 0)
+    assert renewed((most, most)) is None
+    assert users.renew(SecretIdentity(b"q" * 32).address) is None

@@ -22,3 +22,7 @@ class Bucket:
             return False
         self._tokens -= amount
         return True
+
+    def charge(self, amount: float) -> None:
+        """Take what has been used already: down to nothing, at most."""
+        self._tokens = max(0.0, self._tokens - amount)

@@ -13,6 +13,10 @@ born at life ``b`` with ttl ``t`` expires at life ``b + t``; no wall clock is as
   its node was off, which harms nobody, and never shorter; it is not immortal, since at least
   half of the time run before a crash counts (the timer's waits double from one minute to one
   hour).
+
+A node without a trusted clock judges envelopes by the median of its neighbours' trusted clocks,
+where there are three or more: fewer than half of them, if they lie, cannot move it beyond what
+the others say. It stamps nothing with it and tells nobody of it.
 """
 
 from __future__ import annotations
@@ -22,15 +26,18 @@ from typing import TYPE_CHECKING
 from qpq.mesh.records import Checkpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qpq.mesh.limits import Limits
 
+_LENDERS = 3
 _MAX_UNIX = 253_402_300_799  # the last second of the year 9999, the most the wire carries
 
 
 class Clock:
     """Reads ``now`` (monotonic seconds) as Unix time and as life; starts at its first ``start``."""
 
-    __slots__ = ("_base", "_credited", "_limits", "_offset", "_saved_at", "_started", "trusted")
+    __slots__ = ("_base", "_credited", "_lent", "_limits", "_offset", "_saved_at", "_started", "trusted")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -39,6 +46,7 @@ class Clock:
         self._started: float | None = None
         self._saved_at = 0.0
         self._offset: float | None = None
+        self._lent: float | None = None
         self.trusted = False
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -78,9 +86,31 @@ class Clock:
         """Return Unix time where the clock is trusted, else 0."""
         return self.unix(now) if self.trusted else 0
 
+    def lend(self, readings: Sequence[int], now: float) -> None:
+        """Take the neighbours' trusted clocks (Unix seconds at ``now``), in place of those taken before."""
+        self._lent = sorted(readings)[len(readings) // 2] - now if len(readings) >= _LENDERS else None
+
+    def judge(self, now: float) -> int:
+        """Return Unix time as far as envelopes may be judged by it: one's own or the neighbours'; 0: none."""
+        if self.trusted or self._lent is None:
+            return self.stamp(now)
+        return min(max(0, int(now + self._lent)), _MAX_UNIX)
+
     def agrees(self, unix: int, now: float) -> bool:
-        """Whether a peer's trusted reading and one's own are both trusted and close to each other."""
-        return self.trusted and abs(self.unix(now) - unix) <= self._limits.skew_s
+        """Whether a peer's trusted reading is close to the time that envelopes are judged by here, if any."""
+        judge = self.judge(now)
+        return judge > 0 and abs(judge - unix) <= self._limits.skew_s
+
+    def believed(self, age: int, timestamp: int, ttl: int, peer_unix: int, now: float) -> int:
+        """Return the age of an envelope that a neighbour brings, ``age`` being what that says.
+
+        Where sender, neighbour and this node have clocks that may judge, an age that these disprove is not believed:
+        who adds to it would make others let go of an envelope too early, who takes from it too late.
+        """
+        if not timestamp or not peer_unix or not self.agrees(peer_unix, now):
+            return age
+        true, skew = max(0, self.judge(now) - timestamp), int(self._limits.skew_s)
+        return min(max(age, true - skew), true + skew) if true < ttl else true
 
     def checkpoint(self, now: float) -> Checkpoint:
         """Return what to store now."""

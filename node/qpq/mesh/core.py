@@ -9,38 +9,51 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qpq.crypto.identity import Identity, address_of
-from qpq.mesh import counters, events
+from qpq.mesh import events
 from qpq.mesh.chance import Chance
+from qpq.mesh.channels import Channels
+from qpq.mesh.claiming import Claiming
 from qpq.mesh.clock import Clock
+from qpq.mesh.custody import Custody
 from qpq.mesh.dialling import Dialling
 from qpq.mesh.due import Due, Timer
 from qpq.mesh.effects import Effects
-from qpq.mesh.events import Notice, SendFrame, SendRefused, SetTimer, StateChanged
+from qpq.mesh.events import Notice, SendFrame, SetTimer
+from qpq.mesh.flooded import Flooded
+from qpq.mesh.flooding import Flooding
 from qpq.mesh.inbox import Inbox
 from qpq.mesh.intake import Intake
+from qpq.mesh.keeping import Keeping
 from qpq.mesh.limits import KIB, Limits
+from qpq.mesh.links import Action
 from qpq.mesh.neighbours import Neighbours
 from qpq.mesh.outbox import Outbox
 from qpq.mesh.penalties import Penalties
 from qpq.mesh.posting import Posting
+from qpq.mesh.probing import Probing
 from qpq.mesh.receiving import Receiving
+from qpq.mesh.reconciling import Reconciling
 from qpq.mesh.records import (
     Checkpoint,
-    InboxInsert,
     Kept,
+    KnownInsert,
     MessageDelete,
-    OutboxInsert,
-    OutboxState,
+    ProofInsert,
     Queued,
-    TombstoneInsert,
+    Relayed,
     UserDelete,
 )
+from qpq.mesh.relaying import Relaying
+from qpq.mesh.routing import Routing
 from qpq.mesh.sending import Sending
 from qpq.mesh.served import Served
+from qpq.mesh.supplying import Supplying
 from qpq.mesh.timers import Timers
 from qpq.mesh.tombstones import Tombstones
+from qpq.mesh.undoing import Undoing
 from qpq.mesh.users import Users
-from qpq.wire.frames import MAX_FRAME, WIRE_VERSION, CloseCode, CustodyCode, Hello, Role
+from qpq.wire.envelope import CHANNEL_TAG_SIZE
+from qpq.wire.frames import MAX_FRAME, WIRE_VERSION, CloseCode, Hello, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,7 +62,7 @@ if TYPE_CHECKING:
     from qpq.mesh.events import Effect, Event
     from qpq.mesh.links import Link
     from qpq.mesh.records import Row
-    from qpq.mesh.rows import MessageRow, PeerRow
+    from qpq.mesh.rows import MessageRow, PeerRow, RouteRow, StoreRow
 
 _FULL_LOAD = 255
 _MAX_U32 = 0xFFFF_FFFF
@@ -86,7 +99,8 @@ class Core:
         self._users = users = Users(node, boot=boot, cap=limits.max_users)
         self._served = served = Served(limits.max_users)
         self._inbox = inbox = Inbox(limits)
-        self._outbox = outbox = Outbox(limits)
+        self._custody = custody = Custody()
+        self._outbox = outbox = Outbox(limits, custody)
         self._tombstones = tombstones = Tombstones(limits.tombstones)
         self._dialling = Dialling(node.identity, limits=limits, chance=chance, effects=effects, waiting=self._waits_for)
         self._neighbours = Neighbours(
@@ -100,19 +114,120 @@ class Core:
             effects=effects,
             listener=self,
         )
-        self._sending = Sending(
-            limits=limits, clock=clock, chance=chance, timers=timers, effects=effects, served=served, outbox=outbox
+        self._routing = routing = Routing(
+            node,
+            boot=boot,
+            limits=limits,
+            chance=chance,
+            timers=timers,
+            effects=effects,
+            users=users,
+            served=served,
+            leaf=role is Role.LEAF,
         )
-        self._receiving = Receiving(clock=clock, effects=effects, users=users, inbox=inbox, tombstones=tombstones)
+        self._probing = Probing(node, limits=limits, timers=timers, effects=effects, users=users, routing=routing)
+        routing.listeners.append(self._probing)
+        self._sending = sending = Sending(
+            limits=limits,
+            clock=clock,
+            chance=chance,
+            timers=timers,
+            effects=effects,
+            served=served,
+            custody=custody,
+            routing=routing,
+        )
+        routing.listeners.append(sending)
         self._posting = Posting(
+            limits=limits,
             clock=clock,
             chance=chance,
             effects=effects,
             users=users,
-            served=served,
+            routing=routing,
             inbox=inbox,
             outbox=outbox,
-            sending=self._sending,
+            sending=sending,
+        )
+        self._relaying = sending.listener = Relaying(
+            node.address,
+            leaf=role is Role.LEAF,
+            limits=limits,
+            clock=clock,
+            effects=effects,
+            custody=custody,
+            tombstones=tombstones,
+            sending=sending,
+            posting=self._posting,
+        )
+        self._receiving = Receiving(
+            clock=clock,
+            effects=effects,
+            users=users,
+            inbox=inbox,
+            tombstones=tombstones,
+            custody=custody,
+            relaying=self._relaying,
+        )
+        self._claiming = self._receiving.claiming = Claiming(
+            timers=timers,
+            effects=effects,
+            custody=custody,
+            tombstones=tombstones,
+            receiving=self._receiving,
+            relaying=self._relaying,
+        )
+        self._flooded = flooded = Flooded(limits)
+        self._relaying.proofs.listener = flooded.proof_changed
+        self._keeping = keeping = Keeping(
+            leaf=role is Role.LEAF, limits=limits, clock=clock, timers=timers, effects=effects, flooded=flooded
+        )
+        self._supplying = supplying = Supplying(
+            limits=limits, clock=clock, timers=timers, effects=effects, flooded=flooded, proofs=self._relaying.proofs
+        )
+        self._reconciling = reconciling = Reconciling(
+            limits=limits,
+            clock=clock,
+            chance=chance,
+            timers=timers,
+            effects=effects,
+            flooded=flooded,
+            supplying=supplying,
+        )
+        self._flooding = flooding = Flooding(
+            leaf=role is Role.LEAF,
+            limits=limits,
+            clock=clock,
+            timers=timers,
+            effects=effects,
+            flooded=flooded,
+            keeping=keeping,
+            supplying=supplying,
+            reconciling=reconciling,
+            cost=routing.link_cost,
+        )
+        routing.queries.eager_links = flooding.eager_links
+        self._channels = keeping.listener = flooding.listener = Channels(
+            limits=limits,
+            clock=clock,
+            chance=chance,
+            effects=effects,
+            users=users,
+            inbox=inbox,
+            tombstones=tombstones,
+            flooded=flooded,
+            flooding=flooding,
+        )
+        self._undoing = Undoing(
+            effects=effects,
+            neighbours=self._neighbours,
+            custody=custody,
+            tombstones=tombstones,
+            posting=self._posting,
+            receiving=self._receiving,
+            relaying=self._relaying,
+            keeping=keeping,
+            channels=self._channels,
         )
         self._intake = Intake(
             effects=effects,
@@ -120,6 +235,20 @@ class Core:
             served=served,
             sending=self._sending,
             receiving=self._receiving,
+            relaying=self._relaying,
+            routing=routing,
+            flooding=flooding,
+            machines={
+                Action.TRANSFER: flooding.transfer,
+                Action.IHAVE: flooding.ihave,
+                Action.GRAFT: flooding.graft,
+                Action.PRUNE: flooding.prune,
+                Action.RECONCILE: reconciling.reconcile,
+                Action.ROUTE: routing.hearing.route,
+                Action.RETRACT: routing.hearing.retract,
+                Action.QUERY: routing.queries.query,
+                Action.PROBE: self._probing.probe,
+            },
         )
         self._handlers = self._event_table()
         self._due = self._timer_table()
@@ -135,6 +264,12 @@ class Core:
                 self._inbox.add(row)
             elif isinstance(row, Checkpoint):
                 self._clock.restore(row)
+            elif isinstance(row, Relayed):
+                (self._keeping if len(row.recipient) == CHANNEL_TAG_SIZE else self._relaying).restore(row)
+            elif isinstance(row, KnownInsert):
+                self._keeping.restore_known(row)
+            elif isinstance(row, ProofInsert):
+                self._relaying.restore_proof(row)
             else:
                 self._tombstones.add(row)
 
@@ -144,6 +279,7 @@ class Core:
             return []
         if self._clock.start(now):
             self._sending.rearm(now)
+            self._keeping.rearm(now)
             self._watch_life(now)
         self._handlers[type(event)](event, now)
         if self._effects.persists and self._clock.worth_saving(now):
@@ -157,34 +293,52 @@ class Core:
         """Return links, and known addresses without a link."""
         return self._neighbours.peers(self._served.users, now)
 
+    def routes(self, now: float) -> tuple[RouteRow, ...]:
+        """Return the routes to users of other nodes."""
+        return self._routing.rows(now)
+
+    def store_rows(self, now: float) -> StoreRow:
+        """Return what is kept for others, and broadcasts."""
+        return self._keeping.row(self._relaying.row(now), now)
+
     def addresses_known(self) -> tuple[Address, ...]:
-        """Return local users, this node, linked nodes and what these announced."""
-        return (*self._users.addresses(), self._node.address, *self._served.known())
+        """Return local users, this node, linked nodes, what these announced, and the users and nodes behind them."""
+        known = (*self._users.addresses(), self._node.address, *self._served.known(), *self._routing.known())
+        return tuple(dict.fromkeys(known))
 
     def where(self, address: Address) -> Identity | None:
         """Return the node that serves an address; None: not known."""
         if self._users.reader(address) is not None:
             return self._node.identity
-        return self._served.node_of(address)
+        return self._served.node_of(address) or self._routing.node_of(address)
 
     def message(self, user: Address, message_id: bytes) -> MessageRow | None:
         """Return a user's message that is on its way; the store knows those that arrived or expired."""
         message = self._outbox.of_user(user, message_id)
-        return None if message is None else message.row()
+        return self._channels.message(user, message_id) if message is None else message.row()
 
     # --- what the neighbours tell (neighbours.Listener) ------------------------------------------------
 
     def usable(self, link: Link, now: float) -> None:
         """Tell a new neighbour of the local users and send what waited for it."""
         self._served.open(link.number, link.peer)
+        self._lend_clock(now)
         for announce in self._users.announces():
             self._effects.do(SendFrame(link.number, announce))
+        self._routing.hearing.link_usable(link, now)
+        self._relaying.link_usable(link, now)
         self._sending.link_usable(link, now)
+        self._flooding.link_usable(link, now)
 
     def gone(self, link: Link, now: float) -> None:
         """Take back what a link carried."""
         self._served.close(link.number)
+        self._lend_clock(now)
+        self._routing.hearing.link_gone(link.number, now)
+        self._probing.link_gone(link.number)
+        self._relaying.link_gone(link.number, now)
         self._sending.link_gone(link.number, now)
+        self._flooding.link_gone(link.number, now)
 
     # --- events ------------------------------------------------------------------------------------------
 
@@ -203,7 +357,15 @@ class Core:
             events.Tick: self._tick,
             events.Dial: self._dial,
             events.SendText: self._send_text,
+            events.SendBroadcast: self._send_broadcast,
+            events.ChannelJoined: self._channels.joined,
+            events.ChannelLeft: self._channels.left,
+            events.Recalled: self._recalled,
+            events.LinkQuality: self._routing.hearing.quality,
+            events.Ping: self._probing.ping,
             events.DeleteMessage: self._delete_message,
+            events.MessagesRead: self._messages_read,
+            events.Undial: self._undial,
             events.UserAdded: self._user_added,
             events.UserRemoved: self._user_removed,
             events.BlockedSet: self._blocked_set,
@@ -243,6 +405,7 @@ class Core:
     def _clock_set(self, event: events.ClockSet, now: float) -> None:
         if self._clock.set(event.offset, event.trusted, now):
             self._sending.rearm(now)
+            self._keeping.rearm(now)
 
     def _network_changed(self, _event: events.NetworkChanged, now: float) -> None:
         self._dialling.network_changed()
@@ -253,19 +416,34 @@ class Core:
         self._run_dialling(now)
 
     def _send_text(self, event: events.SendText, now: float) -> None:
+        self._routing.acted(event.user)
         self._posting.text(event, now)
-        if len(self._outbox) == 1:
+        if len(self._custody) == 1:
             self._watch_life(now)
-        if self._served.link_for(event.recipient) is None and self._outbox.destination(event.recipient) is not None:
+        if self._served.link_for(event.recipient) is None and self._custody.destination(event.recipient) is not None:
             self._dialling.nudge(Identity(event.recipient), now)
             self._run_dialling(now)
 
     def _delete_message(self, event: events.DeleteMessage, now: float) -> None:
         message = self._outbox.of_user(event.user, event.message_id)
         if message is not None:
-            self._sending.drop(message, now)
+            self._posting.drop(message, now)
+        self._channels.forget(event.user, event.message_id)
         self._inbox.remove(event.user, event.message_id)
         self._effects.persist(MessageDelete(event.user, event.message_id))
+
+    def _send_broadcast(self, event: events.SendBroadcast, now: float) -> None:
+        self._routing.acted(event.user)
+        self._channels.broadcast(event, now)
+
+    def _messages_read(self, event: events.MessagesRead, _now: float) -> None:
+        self._routing.acted(event.user)
+        for message_id, sender in event.messages:
+            self._inbox.mark_read(event.user, sender, message_id)
+
+    def _undial(self, event: events.Undial, now: float) -> None:
+        self._dialling.forget(event.address)
+        self._run_dialling(now)
 
     def _user_added(self, event: events.UserAdded, _now: float) -> None:
         known = self._users.addresses()
@@ -273,14 +451,22 @@ class Core:
         if user is None:
             self._effects.do(Notice("warning", f"more than {self._limits.max_users} users: one more is not served"))
         elif user.secret.address not in known:
+            self._routing.user_added(user.secret.address)
             for link in self._neighbours.usable():
                 self._effects.do(SendFrame(link.number, user.announce))
+            self._claiming.user_here(user.secret.address)
+            if not known:
+                self._claiming.user_here(self._node.address)
+
+    def _recalled(self, event: events.Recalled, now: float) -> None:
+        self._claiming.recalled(event, now)
+        self._channels.recalled(event, now)
 
     def _user_removed(self, event: events.UserRemoved, now: float) -> None:
-        self._users.remove(event.user)
-        for message in self._outbox.all_of(event.user):
-            self._sending.drop(message, now)
-        self._sending.drop_late(event.user)
+        if self._users.remove(event.user):
+            self._routing.user_removed(event.user)
+        self._posting.user_removed(event.user, now)
+        self._channels.user_removed(event.user)
         self._inbox.remove_user(event.user)
         self._tombstones.remove_user(event.user)
         self._effects.persist(UserDelete(event.user))
@@ -296,33 +482,11 @@ class Core:
         self._stopped = True
 
     def _persist_failed(self, event: events.PersistFailed, now: float) -> None:
-        """Go back: what was to be kept is not, its sender is told; what was to be forgotten stays forgotten.
-
-        A state that could not be written is still true and is told; after a restart the message
-        is sent once more and answered by the same receipt.
-        """
         self._timer_at = None
-        self._effects.count(counters.STORE_FAILED)
-        for operation in event.operations:
-            if isinstance(operation, OutboxInsert):
-                message = self._outbox.get(operation.envelope_id)
-                if message is not None:
-                    self._sending.drop(message, now)
-                self._effects.count(counters.MESSAGE_REFUSED)
-                self._effects.do(SendRefused(operation.user, operation.message_id, event.reason))
-            elif isinstance(operation, InboxInsert):
-                self._receiving.undo(operation)
-                link = self._neighbours.link_to(operation.via) if operation.via is not None else None
-                if link is not None and operation.envelope_id:
-                    self._receiving.refuse(link, operation.envelope_id, CustodyCode.QUOTA)
-            elif isinstance(operation, TombstoneInsert):
-                self._tombstones.remove(operation.envelope_id)
-            elif isinstance(operation, OutboxState):
-                self._effects.do(StateChanged(operation.user, operation.message_id, operation.state, operation.copies))
+        self._undoing.failed(event, now)
 
     def _hello(self, others: int, now: float) -> Hello:
         limits = self._limits
-        free = max(0, limits.inbox_bytes * max(1, len(self._users.addresses())) - self._inbox.size())
         return Hello(
             version_min=WIRE_VERSION,
             version_max=WIRE_VERSION,
@@ -334,7 +498,7 @@ class Core:
             links=min(others, _MAX_U16),
             role=self._role,
             max_frame=MAX_FRAME,
-            store_free=min(free // KIB, _MAX_U32),
+            store_free=min(self._relaying.free // KIB, _MAX_U32),
         )
 
     # --- timers ----------------------------------------------------------------------------------------------
@@ -348,7 +512,20 @@ class Core:
             Due.ANSWER: self._sending.answer_due,
             Due.HOLD: self._sending.hold_due,
             Due.RESUME: self._sending.resume_due,
+            Due.SPRAY: self._sending.spray_due,
+            Due.MEET: self._sending.meet_due,
+            Due.CLAIM: self._claiming.claim_due,
             Due.CHECKPOINT: self._checkpoint_due,
+            Due.ROUTES: self._routing.telling.due,
+            Due.ROUTE_HOLD: self._routing.hearing.hold_due,
+            Due.ROUTE_SWEEP: self._routing.hearing.sweep_due,
+            Due.SEARCH: self._routing.queries.search_due,
+            Due.PROBE: self._probing.due,
+            Due.IHAVE: self._flooding.tell_due,
+            Due.GRAFT: self._flooding.ask_due,
+            Due.FLOODED: self._keeping.due,
+            Due.SUPPLY: self._supplying.due,
+            Due.RECONCILE: self._reconciling.due,
         }
 
     def _tick(self, _event: events.Tick, now: float) -> None:
@@ -368,16 +545,20 @@ class Core:
         self._run_dialling(now)
 
     def _checkpoint_due(self, _key: int, now: float) -> None:
-        if len(self._outbox):
+        if len(self._custody) or len(self._flooded):
             self._effects.persist(self._clock.checkpoint(now))
             self._watch_life(now)
 
     def _waits_for(self, peer: Identity) -> bool:
-        return self._outbox.destination(address_of(peer)) is not None
+        return self._custody.destination(address_of(peer)) is not None
 
     def _watch_life(self, now: float) -> None:
-        if len(self._outbox):
+        if len(self._custody) or len(self._flooded):
             self._timers.set((Due.CHECKPOINT, 0), self._clock.next_save(now))
+
+    def _lend_clock(self, now: float) -> None:
+        readings = [link.peer_unix(now) for link in self._neighbours.usable()]
+        self._clock.lend([unix for unix in readings if unix], now)
 
     def _run_dialling(self, now: float) -> None:
         at = self._dialling.run(now)

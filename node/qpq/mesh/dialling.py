@@ -103,6 +103,13 @@ class Dialling:
         if not event.keep and self._free(candidate) and len(self._dials) < self._limits.max_dials:
             self._start(candidate, now)
 
+    def forget(self, address: str) -> None:
+        """Take back a wish to keep ``address``; discovery may hear of it anew, a link that is there stays."""
+        candidate = self._candidates.get(address)
+        if candidate is not None and candidate.keep:
+            self._dials.pop(address, None)
+            self._candidates.drop(candidate)
+
     def network_changed(self) -> None:
         """Let every address be tried anew."""
         self._candidates.forget_own()
@@ -118,7 +125,7 @@ class Dialling:
         if candidate is None:
             return
         self._effects.count(counters.DIAL_FAILED)
-        self._back_off(candidate, reason, now)
+        self._back_off(candidate, reason, now, vain=now - candidate.since >= self._limits.cheap_dial_s)
 
     def linked(self, address: str, peer: Identity, initiator: bool, now: float) -> None:
         """Note a new link: it proves who is at ``address``."""
@@ -143,7 +150,7 @@ class Dialling:
             self._candidates.own(address)
 
     def ended(self, address: str, peer: Identity, now: float, *, lasted: float, end: End, reason: str) -> None:
-        """Note the end of a link that was ``lasted`` seconds old."""
+        """Note the end of a link that was of use for ``lasted`` seconds."""
         if self._linked[peer] == 1:
             del self._linked[peer]
         else:
@@ -155,9 +162,8 @@ class Dialling:
         if end is End.DUPLICATE and peer in self._linked:
             return
         candidate.heard_at = now
-        if lasted >= self._limits.good_link_s:
-            candidate.failures = 0
-        self._back_off(candidate, reason, now)
+        candidate.failures = max(0, candidate.failures - int(lasted // self._limits.good_link_s))
+        self._back_off(candidate, reason, now, vain=not lasted)
 
     def nudge(self, peer: Identity, now: float) -> None:
         """Try ``peer`` soon, since a user writes to it: a back-off counts ``nudge_s`` at most."""
@@ -221,12 +227,15 @@ class Dialling:
             if candidate.dialled_at is not None and candidate.dialled_at + self._limits.dial_s <= now:
                 self.failed(candidate.address, "no answer", now)
 
-    def _back_off(self, candidate: Candidate, reason: str, now: float) -> None:
+    def _back_off(self, candidate: Candidate, reason: str, now: float, *, vain: bool = False) -> None:
+        """Wait before the next dial; ``vain``: many packets were sent and nothing came of it."""
         candidate.dialled_at = None
         candidate.since = now
         candidate.reason = reason
-        candidate.failures += 1
-        wait = self._chance.backoff(candidate.failures, self._limits.backoff_min_s, self._limits.backoff_max_s)
+        candidate.failures += 1 + vain
+        limits = self._limits
+        most = limits.backoff_vain_s if vain else limits.backoff_max_s
+        wait = self._chance.backoff(candidate.failures, limits.backoff_min_s, most)
         candidate.retry_at = now + wait
         if not candidate.keep and now - candidate.heard_at >= self._limits.stale_s:
             self._candidates.drop(candidate)

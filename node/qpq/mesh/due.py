@@ -16,15 +16,41 @@ class Due(IntEnum):
     DIALLING = 2
     """An address may be dialled again, or a dial has failed (no key)."""
     EXPIRE = 3
-    """A message (envelope id) reaches the end of its ttl."""
+    """Some message reaches the end of its ttl (no key)."""
     ANSWER = 4
-    """A message (envelope id) had to be answered by now."""
+    """A message (envelope id) had to be answered, or proven delivered, by now."""
     HOLD = 5
     """A message (envelope id) that was refused may be sent again."""
     RESUME = 6
-    """A recipient (address) that had no room may be tried again."""
+    """A neighbour that had no room for a recipient (identity and address) may be tried again."""
     CHECKPOINT = 7
     """The clock of life is to be stored (no key)."""
+    ROUTES = 8
+    """Changed routes are to be told over a link (number)."""
+    ROUTE_HOLD = 9
+    """A lost route (address) may be replaced by any other, or is forgotten."""
+    ROUTE_SWEEP = 10
+    """Routes that were asked for are looked through (no key)."""
+    SEARCH = 11
+    """An address may be asked for again."""
+    PROBE = 12
+    """A ping (token) had to be answered by now."""
+    IHAVE = 20
+    """Lazy links are to be told of new broadcasts (no key)."""
+    GRAFT = 21
+    """A broadcast that was heard of had to come by now (no key)."""
+    FLOODED = 22
+    """Some broadcast reaches the end of its ttl (no key)."""
+    SUPPLY = 23
+    """A link (number) takes more of what its neighbour lacks."""
+    RECONCILE = 24
+    """A link (number) is due for a comparison."""
+    CLAIM = 28
+    """An envelope (id) whose message has been delivered here is kept no longer."""
+    MEET = 29
+    """Copies may be handed to a new neighbour (link number)."""
+    SPRAY = 30
+    """Some recipients have been waited for long enough: do without a route, and ask again (no key)."""
 
 
 Timer: TypeAlias = tuple[Due, int | bytes]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity
     from qpq.mesh.records import Operation
+    from qpq.wire.envelope import Envelope
     from qpq.wire.frames import Frame
 
 
@@ -157,6 +158,73 @@ class SendText:
 
 
 @dataclass(frozen=True, slots=True)
+class SendBroadcast:
+    """A local user's message to a channel it has joined (``ChannelJoined``); refused like SendText.
+
+    ``channel`` is the channel's id (16 bytes, ``crypto.channels``), ``ttl`` seconds.
+    """
+
+    user: Address
+    channel: bytes
+    message_id: bytes
+    text: str
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelJoined:
+    """A local user reads a channel (start-up or ``/mesh subscribe``); ``key`` is the channel's, 32 bytes.
+
+    ``signers``: empty, or the only senders whose messages count (an announcement channel).
+    """
+
+    user: Address
+    key: bytes
+    signers: frozenset[Address] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLeft:
+    """A local user reads a channel no longer; ``channel`` is its id, 16 bytes."""
+
+    user: Address
+    channel: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkQuality:
+    """What the transport has seen of a link: round trip ``rtt`` seconds, ``loss`` 0 to 1 of the packets sent."""
+
+    link: int
+    rtt: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A user asks how far ``target`` is; ``token`` is 8 random bytes, answered once by ProbeDone."""
+
+    target: Address
+    token: bytes
+    trace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesRead:
+    """A user has seen messages (``message_id``, ``sender``): they may give way when the inbox is full."""
+
+    user: Address
+    messages: tuple[tuple[bytes, Address], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Undial:
+    """An address that Dial asked for is no longer wanted; a link that is there stays."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteMessage:
     """A local user deletes a message of the own inbox or outbox (what is on its way is not called back)."""
 
@@ -188,6 +256,13 @@ class BlockedSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a Recall asked for and the store still has."""
+
+    envelopes: tuple[Envelope, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """The node stops: links are told, what must last is persisted."""
 
@@ -206,10 +281,18 @@ Event: TypeAlias = (
     | Tick
     | Dial
     | SendText
+    | SendBroadcast
+    | ChannelJoined
+    | ChannelLeft
+    | LinkQuality
+    | Ping
+    | MessagesRead
+    | Undial
     | DeleteMessage
     | UserAdded
     | UserRemoved
     | BlockedSet
+    | Recalled
     | Shutdown
 )
 
@@ -234,6 +317,13 @@ class SendEnvelope:
     hops: int
     copies: int
     age: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Read these envelopes from the store and hand them back as one Recalled, even if none is there any more."""
+
+    envelope_ids: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +372,21 @@ class Persist:
 
     Later effects of this list and of all lists after it wait for the transaction. If the store
     cannot take it, the rest of this list is left out and the core is told by PersistFailed.
+
+    Not ``prompt``: no later effect hangs on it, and a node that has lost it finds it out again. It may be carried
+    out a few milliseconds late, behind others, and nobody is told when the store cannot take it.
     """
 
     operations: tuple[Operation, ...]
+    prompt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """A message for a local user has been stored; show it to whoever watches."""
+    """A message for a local user has been stored; show it to whoever watches.
+
+    ``channel`` is empty, or the id of the channel it came through.
+    """
 
     user: Address
     message_id: bytes
@@ -297,6 +394,7 @@ class Deliver:
     text: str
     received: int
     urgent: bool
+    channel: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +417,18 @@ class StateChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeDone:
+    """A Ping is answered (``ok``) or given up; ``rtt`` seconds, ``path`` the nodes in between and the last."""
+
+    token: bytes
+    ok: bool
+    rtt: float
+    hops: int
+    path: tuple[Identity, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NeighbourChanged:
     """A peer's first link became usable, its users changed, or its last link ended; for whoever watches."""
 
@@ -331,6 +441,7 @@ class NeighbourChanged:
 Effect: TypeAlias = (
     SendFrame
     | SendEnvelope
+    | Recall
     | CloseLink
     | Connect
     | SetTimer
@@ -340,5 +451,6 @@ Effect: TypeAlias = (
     | Deliver
     | SendRefused
     | StateChanged
+    | ProbeDone
     | NeighbourChanged
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ _VIA = 2
 class _Share:
     """What counts against one cap."""
 
-    __slots__ = ("count", "size")
+    __slots__ = ("count", "read_count", "read_size", "size")
 
     def __init__(self) -> None:
         self.count = 0
         self.size = 0
+        self.read_count = 0
+        self.read_size = 0
 
 
 class _Box:
@@ -41,7 +44,10 @@ class _Box:
 
 
 class Inbox:
-    """Sizes by user and message; what does not fit is refused, nothing that was kept gives way."""
+    """Sizes by user and message; read messages give way, the oldest first, nothing else that was kept does.
+
+    Two messages of one id (which no honest sender makes) never count as read: the store deletes by id.
+    """
 
     __slots__ = ("_boxes", "_limits")
 
@@ -50,13 +56,25 @@ class Inbox:
         self._boxes: dict[Address, _Box] = {}
 
     def fits(self, user: Address, sender: Address, via: Identity | None, size: int) -> bool:
-        """Whether ``user`` may keep ``size`` more bytes from ``sender`` that came over ``via`` (None: this node)."""
+        """Whether ``user`` may keep ``size`` more bytes from ``sender`` that came over ``via`` (None: this node).
+
+        It may be that ``make_room`` is to be called first.
+        """
         box = self._boxes.get(user) or _Box()
-        return (
-            self._share_fits(box, _ALL, _PERCENT, size)
-            and self._share_fits(box, (_SENDER, sender), self._limits.sender_percent, size)
-            and (via is None or self._share_fits(box, (_VIA, via), self._limits.link_percent, size))
-        )
+        return all(self._spare(box, key, size, read=True) for key in _keys(sender, via))
+
+    def make_room(self, message: Kept) -> list[bytes]:
+        """Forget read messages, the oldest first, until one that ``fits`` has room; return the ids to delete."""
+        gone: list[bytes] = []
+        box = self._boxes.get(message.user) or _Box()
+        for key in _keys(message.sender, message.via):
+            if self._spare(box, key, message.size):
+                continue
+            mine = [kept for kept, *_ in box.messages.values() if kept.read and key in _keys(kept.sender, kept.via)]
+            while not self._spare(box, key, message.size):
+                gone.append(mine.pop(0).message_id)
+                self.remove(message.user, gone[-1])
+        return gone
 
     def add(self, message: Kept) -> None:
         """Note a kept message; one that is noted is no fault."""
@@ -64,13 +82,25 @@ class Inbox:
         same_id = box.messages.get(message.message_id, ())
         if any(other.sender == message.sender for other in same_id):
             return
+        if same_id:
+            same_id, message = tuple(self._read(kept, False) for kept in same_id), replace(message, read=False)
         box.messages[message.message_id] = (*same_id, message)
-        for key in _keys(message):
+        for key in _keys(message.sender, message.via):
             share = box.shares.get(key)
             if share is None:
                 share = box.shares[key] = _Share()
             share.count += 1
             share.size += message.size
+            if message.read:
+                share.read_count += 1
+                share.read_size += message.size
+
+    def mark_read(self, user: Address, sender: Address, message_id: bytes) -> None:
+        """Note that the user has seen a message; one that is not kept is no fault."""
+        box = self._boxes.get(user)
+        same_id = box.messages.get(message_id, ()) if box is not None else ()
+        if box is not None and len(same_id) == 1 and same_id[0].sender == sender:
+            box.messages[message_id] = (self._read(same_id[0], True),)
 
     def knows(self, user: Address, sender: Address, message_id: bytes) -> bool:
         """Whether the user keeps this message of this sender."""
@@ -104,29 +134,44 @@ class Inbox:
         """Return the bytes that all users keep."""
         return sum(box.shares[_ALL].size for box in self._boxes.values() if _ALL in box.shares)
 
+    def _read(self, message: Kept, read: bool) -> Kept:
+        """Return the message as read or not, counted as such."""
+        if message.read is not read:
+            sign = 1 if read else -1
+            for key in _keys(message.sender, message.via):
+                share = self._boxes[message.user].shares[key]
+                share.read_count += sign
+                share.read_size += sign * message.size
+        return replace(message, read=read)
+
     def _release(self, message: Kept) -> None:
+        message = self._read(message, False)
         shares = self._boxes[message.user].shares
-        for key in _keys(message):
+        for key in _keys(message.sender, message.via):
             share = shares[key]
             share.count -= 1
             share.size -= message.size
             if not share.count:
                 del shares[key]
 
-    def _share_fits(self, box: _Box, key: tuple[int, bytes], percent: int, size: int) -> bool:
+    def _spare(self, box: _Box, key: tuple[int, bytes], size: int, *, read: bool = False) -> bool:
+        """Whether a share has room for one more message; ``read``: if the read ones gave way."""
         share = box.shares.get(key) or _NOTHING
         limits = self._limits
+        percent = {_SENDER: limits.sender_percent, _VIA: limits.link_percent}.get(key[0], _PERCENT)
+        count, held = share.count, share.size
+        if read:
+            count, held = count - share.read_count, held - share.read_size
         return (
-            share.count < limits.inbox_count * percent // _PERCENT
-            and share.size + size <= limits.inbox_bytes * percent // _PERCENT
+            count < limits.inbox_count * percent // _PERCENT and held + size <= limits.inbox_bytes * percent // _PERCENT
         )
 
 
 _NOTHING = _Share()
 
 
-def _keys(message: Kept) -> Iterator[tuple[int, bytes]]:
+def _keys(sender: Address, via: Identity | None) -> Iterator[tuple[int, bytes]]:
     yield _ALL
-    yield (_SENDER, message.sender)
-    if message.via is not None:
-        yield (_VIA, message.via)
+    yield (_SENDER, sender)
+    if via is not None:
+        yield (_VIA, via)

@@ -8,13 +8,18 @@ from qpq.mesh import counters
 from qpq.mesh.events import NeighbourChanged
 from qpq.mesh.links import Action, Flow, Link
 from qpq.mesh.served import Heard
-from qpq.wire.envelope import envelope_id
-from qpq.wire.frames import CloseCode, CustodyCode, Transfer
+from qpq.wire.envelope import Mode, envelope_id
+from qpq.wire.frames import CloseCode, Custody, CustodyCode, Transfer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qpq.mesh.effects import Effects
+    from qpq.mesh.flooding import Flooding
     from qpq.mesh.neighbours import Neighbours
     from qpq.mesh.receiving import Receiving
+    from qpq.mesh.relaying import Relaying
+    from qpq.mesh.routing import Routing
     from qpq.mesh.sending import Sending
     from qpq.mesh.served import Served
     from qpq.wire.frames import Announce, Frame
@@ -32,16 +37,44 @@ _HEARD = {
 class Intake:
     """Takes decoded frames; what breaks the rules ends the link and costs the peer."""
 
-    __slots__ = ("_effects", "_neighbours", "_receiving", "_sending", "_served")
+    __slots__ = (
+        "_effects",
+        "_flooding",
+        "_machines",
+        "_neighbours",
+        "_receiving",
+        "_relaying",
+        "_routing",
+        "_sending",
+        "_served",
+    )
 
     def __init__(
-        self, *, effects: Effects, neighbours: Neighbours, served: Served, sending: Sending, receiving: Receiving
+        self,
+        *,
+        effects: Effects,
+        neighbours: Neighbours,
+        served: Served,
+        sending: Sending,
+        receiving: Receiving,
+        relaying: Relaying,
+        routing: Routing,
+        flooding: Flooding,
+        machines: dict[Action, Callable[[Link, Any, float], str]],
     ) -> None:
+        """``machines`` take a link, a frame and the time; what they return, if anything, is why the link must end.
+
+        The one for TRANSFER takes those of mode CHANNEL only.
+        """
         self._effects = effects
         self._neighbours = neighbours
         self._served = served
         self._sending = sending
         self._receiving = receiving
+        self._relaying = relaying
+        self._routing = routing
+        self._flooding = flooding
+        self._machines = machines
 
     def frames(self, number: int, frames: tuple[Frame, ...], now: float) -> bool:
         """Take frames of a link in order; whether links may have changed by them.
@@ -88,7 +121,7 @@ class Intake:
 
     def _act(self, link: Link, action: Action, frame: Any, now: float) -> bool:
         """Hand a frame on; False: it ended the link."""
-        if action is Action.TRANSFER:
+        if action is Action.TRANSFER and (frame.envelope.mode is not Mode.CHANNEL or action not in self._machines):
             if self._receiving.transfer(link, frame, now):
                 return True
             self._neighbours.misbehaved(link, CloseCode.NOT_PERMITTED, "an envelope with a false signature", now)
@@ -96,12 +129,23 @@ class Intake:
         if action is Action.ANNOUNCE:
             return self._announced(link, frame, now)
         if action is Action.RECEIPT:
-            self._sending.receipt(frame, now)
+            self._relaying.receipt(link, frame, now)
         elif action is Action.CUSTODY:
-            self._sending.custody(link.number, frame, now)
+            self._answered(link, frame, now)
+        elif action in self._machines:
+            complaint = self._machines[action](link, frame, now)
+            if complaint:
+                self._neighbours.misbehaved(link, CloseCode.NOT_PERMITTED, complaint, now)
+            return not complaint
         else:
             self._effects.count(counters.FRAME_SKIPPED)
         return True
+
+    def _answered(self, link: Link, custody: Custody, now: float) -> None:
+        """Hand each answer to the machine whose envelope it names."""
+        rest = tuple(answer for answer in custody.answers if not self._flooding.answered(link.number, *answer, now))
+        if rest:
+            self._sending.custody(link.number, Custody(rest), now)
 
     def _announced(self, link: Link, announce: Announce, now: float) -> bool:
         heard = self._served.heard(link.number, announce) if link.may_announce(now) else Heard.OVER_CAP
@@ -112,5 +156,8 @@ class Intake:
         if heard is Heard.NEW:
             users = self._served.users(link.number)
             self._effects.do(NeighbourChanged(link.peer, up=True, address=link.address, users=users))
-            self._sending.reachable(link.number, now)
-        return True
+            self._sending.reachable(announce.address, now)
+        complaint = self._routing.hearing.announced(link, announce, heard, now)
+        if complaint:
+            self._neighbours.misbehaved(link, CloseCode.NOT_PERMITTED, complaint, now)
+        return not complaint

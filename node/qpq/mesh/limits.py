@@ -23,7 +23,7 @@ class Limits:
     """Usable links; above it newcomers are refused or somebody gives way (mesh.admission)."""
     max_pending: int = 64
     """Links whose HELLO has not come; above it a newcomer is refused at once."""
-    hello_s: float = 10.0
+    hello_s: float = 60.0
     """A link that has not said HELLO by then is closed."""
     turn_s: float = 600.0
     """The least turn of a leaf before another leaf may take its place."""
@@ -54,15 +54,19 @@ class Limits:
     """The wait, half of it at least, before an address that discovery has just found is dialled."""
     max_dials: int = 8
     """Dials in flight."""
-    dial_s: float = 30.0
+    dial_s: float = 90.0
     """A dial that has become nothing by then has failed."""
     backoff_min_s: float = 1.0
     backoff_max_s: float = 300.0
     """Ceiling of the first and the last back-off; the wait is drawn evenly from zero to the ceiling."""
+    backoff_vain_s: float = 3_600.0
+    cheap_dial_s: float = 5.0
+    """The last ceiling after a dial that took this long, or a link over which nobody greeted: some 20 kB were sent in
+    vain, so the wait grows fourfold, and longer."""
     nudge_s: float = 10.0
     """The longest back-off for a peer to whom a user has just written."""
-    good_link_s: float = 60.0
-    """A link that lasted this long ends the back-off."""
+    good_link_s: float = 300.0
+    """Each such time that a link was of use takes back one doubling of the back-off."""
     stale_s: float = 3_600.0
     """A discovered address that fails and was not heard of for so long is forgotten."""
     max_penalties: int = 256
@@ -104,6 +108,130 @@ class Limits:
     tombstones: int = 16_384
     """Envelopes known to have been delivered here; the one that expires first is forgotten."""
 
+    # messages of others
+    relay_bytes: int = 96 * MIB
+    """Bytes of others' envelopes, with what each costs beside its own; who gives way is told in mesh.quotas."""
+    relay_rate: float = 8.0 * MIB
+    relay_burst: float = 32.0 * MIB
+    """Bytes a second that one neighbour may bring to keep for long, and at once; more are refused."""
+    spray_copies: int = 8
+    """Copies of a message that may be carried about while there is no route."""
+    spray_s: float = 3.0
+    """How long a route is waited for before copies are handed to any neighbour; doubles while it is asked for anew."""
+    meet_s: float = 1.0
+    """How long a new neighbour has to tell whom it serves before it is handed copies."""
+    receipt_s: float = 5.0
+    receipt_hop_s: float = 2.0
+    receipt_max_s: float = 3_600.0
+    """The wait for a receipt before another neighbour is tried, and what each hop adds; it doubles to the last."""
+    proofs: int = 16_384
+    """Receipts known of envelopes that were here; the one that expires first is forgotten."""
+    proof_rate: float = 1.0
+    proof_burst: int = 256
+    """Receipts of envelopes never seen that a link may bring a second for long, and at once; more are dropped."""
+
+    # routes
+    route_radius: int = 3
+    """Links from a user's node within which its announce is told; farther ones are asked for (mesh.queries)."""
+    routes: int = 2_048
+    """Destinations in the table; one of the link that brought most gives way (mesh.routes)."""
+    routes_told: int = 128
+    """Destinations told to one neighbour; the farthest gives way. Beyond them it asks, and is answered at once."""
+    route_rate: float = 10.0
+    route_burst: int = 32
+    """Routes a second told to one neighbour for long, and at once."""
+    route_checks: int = 256
+    """Announces in a neighbour's routes whose signatures are verified at once, and twice ``route_rate`` a second."""
+    route_delay_s: float = 0.5
+    route_spread_s: float = 1.5
+    """The wait before a changed route is told, so that several go together, and what chance adds to it at most."""
+    flap_min_s: float = 60.0
+    flap_s: float = 600.0
+    """How long a link that keeps failing must last before it counts for routes: from the first, doubling, to the last,
+    which is also the life of a link that does not fail."""
+    route_hold_s: float = 3.0
+    """The wait, once a route is lost, before one is taken that could be a loop."""
+    route_idle_s: float = 1_800.0
+    """A route that was asked for and used no longer is forgotten; one in use gives way last."""
+    route_sweep_s: float = 300.0
+    """How often routes that were asked for are looked through."""
+    scores: int = 256
+    """Neighbours whose receipts are counted; the one heard of longest ago gives way."""
+    score_s: float = 1_800.0
+    """Half of what speaks against a neighbour is forgiven in that time."""
+    searches: int = 256
+    """Addresses asked for by this node; the one wanted longest ago gives way."""
+    search_min_s: float = 4.0
+    search_max_s: float = 3_600.0
+    """The first and the last wait before an address is asked for again; one not wanted for the last is forgotten."""
+    search_rate: float = 0.5
+    search_burst: int = 16
+    """Queries a second this node makes for long, and at once."""
+    query_rate: float = 2.0
+    query_burst: int = 32
+    """Queries a second one neighbour may bring for long, and at once; more are dropped."""
+    asker_rate: float = 0.5
+    asker_burst: int = 16
+    """The same of one asking node."""
+    askers: int = 2_048
+    """Asking nodes remembered, by which queries are known again; the one heard of longest ago gives way."""
+    asked: int = 1_024
+    asked_s: float = 60.0
+    """Addresses asked for by others, and how long the answer is passed on; the oldest gives way."""
+    renew_s: float = 60.0
+    """The least time between two new announces of one user made because a query came again."""
+    probes: int = 256
+    """Probes on their way through this node; the oldest gives way."""
+    pings: int = 32
+    """Probes of this node's users; more are refused."""
+    probe_s: float = 10.0
+    """A probe that is not answered by then has failed."""
+    probe_rate: float = 5.0
+    probe_burst: int = 20
+    """Probes a second one neighbour may bring for long, and at once; more are dropped."""
+
+    # broadcasts
+    flood_bytes: int = 2 * MIB
+    """Bytes of channel envelopes kept, each with what it costs; who gives way: mesh.flooded."""
+    flood_link_percent: int = 50
+    flood_own_percent: int = 25
+    """The part of them that may have come over one neighbour, and that may be from local users."""
+    known_ids: int = 16_384
+    """Ids that are not taken again beside those kept; the one that is over first is forgotten."""
+    flood_rate: float = 64.0 * KIB
+    """Bytes of channel envelopes a second one neighbour may bring for long; bursts of five seconds' worth."""
+    flood_sender_percent: int = 50
+    flood_senders: int = 32
+    """The part of that rate for one sender, and senders told apart on one link; the one heard of longest ago goes."""
+    ihave_s: float = 0.3
+    """The wait before lazy links are told of new broadcasts, so that several go together."""
+    ihave_ids: int = 256
+    """Ids that wait to be told to one link; more are left to reconciliation."""
+    graft_s: float = 0.7
+    """The wait for a broadcast that was heard of, before it is asked for and before another link is asked."""
+    missing_ids: int = 2_048
+    missing_link: int = 64
+    """Broadcasts waited for, and of them those of which one link told first; more are left to reconciliation."""
+    deaf_s: float = 60.0
+    """A link that told of ``missing_link`` broadcasts in a row that it did not give is not listened to for so long."""
+    supply_rate: float = 16.0 * KIB
+    """Bytes a second of what a neighbour missed; bursts of four seconds' worth. Every node takes that from a link."""
+    supply_ids: int = 512
+    """Things that wait for one link; more are found missing again."""
+    supply_pause_s: float = 300.0
+    """A neighbour without room is sent nothing that it missed for so long."""
+    reconcile_min_s: float = 60.0
+    reconcile_max_s: float = 3_600.0
+    """The wait between comparisons on one link: from the first to the last, doubling while nothing comes of them."""
+    reconcile_soon_s: float = 5.0
+    """The wait where much came of one."""
+    reconcile_burst: int = 64
+    """Messages of comparisons from one link at once, and two a second for long; more are dropped."""
+    reconcile_ids: int = 1_024
+    """Things sent or asked for by comparisons that are remembered for one link; the oldest is forgotten."""
+    channels: int = 256
+    """Channels that users of this node read; more are not read."""
+
     # time
     skew_s: float = 300.0
     """Two trusted clocks that differ by more are not both right: neither judges an envelope's age."""
@@ -115,7 +243,11 @@ class Limits:
     def sized(cls, *, max_links: int, store_bytes: int) -> Limits:
         """Return the limits of a node with so many links and a store of so many bytes (``daemon.memory``)."""
         if store_bytes >= _LARGE_STORE:
-            return cls(max_links=max_links)
+            return cls(
+                max_links=max_links,
+                relay_bytes=store_bytes * 3 // 8,
+                flood_bytes=min(16 * MIB, store_bytes // 8),
+            )
         scale = max(1, store_bytes // (2 * MIB))
         return cls(
             max_links=max_links,
@@ -131,5 +263,21 @@ class Limits:
             inbox_count=1_000 * scale,
             inbox_bytes=512 * KIB * scale,
             tombstones=1_024 * scale,
+            relay_bytes=store_bytes * 3 // 8,
+            relay_rate=128.0 * KIB * scale,
+            relay_burst=512.0 * KIB * scale,
+            proofs=1_024 * scale,
+            proof_burst=64,
+            routes=min(2_048, 384 * scale),
+            searches=64,
+            askers=min(2_048, 256 * scale),
+            asked=min(1_024, 256 * scale),
+            probes=64,
+            flood_bytes=256 * KIB * scale,
+            known_ids=1_024 * scale,
+            flood_rate=24.0 * KIB * min(scale, 2),
+            flood_senders=8,
+            missing_ids=256 * scale,
+            channels=64,
             late_receipts=128,
         )

@@ -6,7 +6,23 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from qpq.mesh.buckets import Bucket
-from qpq.wire.frames import Announce, Bye, Custody, Hello, Receipt, Skipped, Transfer
+from qpq.wire.frames import (
+    Announce,
+    Bye,
+    Custody,
+    Graft,
+    Hello,
+    IHave,
+    Probe,
+    Prune,
+    Query,
+    Receipt,
+    Reconcile,
+    Retract,
+    Route,
+    Skipped,
+    Transfer,
+)
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Identity
@@ -35,6 +51,14 @@ class Action(Enum):
     RECEIPT = "receipt"
     CUSTODY = "custody"
     ANNOUNCE = "announce"
+    ROUTE = "route"
+    RETRACT = "retract"
+    QUERY = "query"
+    IHAVE = "ihave"
+    GRAFT = "graft"
+    PRUNE = "prune"
+    RECONCILE = "reconcile"
+    PROBE = "probe"
     BYE = "bye"
     SKIP = "skip"
 
@@ -46,6 +70,14 @@ TRANSITIONS: dict[tuple[LinkState, type[Frame]], Action] = {
     (LinkState.USABLE, Receipt): Action.RECEIPT,
     (LinkState.USABLE, Custody): Action.CUSTODY,
     (LinkState.USABLE, Announce): Action.ANNOUNCE,
+    (LinkState.USABLE, Route): Action.ROUTE,
+    (LinkState.USABLE, Retract): Action.RETRACT,
+    (LinkState.USABLE, Query): Action.QUERY,
+    (LinkState.USABLE, IHave): Action.IHAVE,
+    (LinkState.USABLE, Graft): Action.GRAFT,
+    (LinkState.USABLE, Prune): Action.PRUNE,
+    (LinkState.USABLE, Reconcile): Action.RECONCILE,
+    (LinkState.USABLE, Probe): Action.PROBE,
     (LinkState.USABLE, Bye): Action.BYE,
     (LinkState.USABLE, Skipped): Action.SKIP,
 }

@@ -205,7 +205,7 @@ class Neighbours:
 
     def usable(self) -> tuple[Link, ...]:
         """Return the newest usable link to each peer."""
-        return tuple(links[-1] for links in self._by_peer.values())
+        return tuple(links[-1] for links in self._by_peer.values() if links)
 
     def peers(self, users: Callable[[int], tuple[Address, ...]], now: float) -> tuple[PeerRow, ...]:
         """Return a row for each link and for each address without one."""
@@ -289,7 +289,8 @@ class Neighbours:
         self._timers.cancel((Due.HELLO, link.number))
         if link.state is LinkState.GREETING:
             self._greeting -= 1
-        self._dialling.ended(link.address, link.peer, now, lasted=now - link.since, end=end, reason=reason)
+        lasted = now - link.usable_at if link.state is LinkState.USABLE else 0.0
+        self._dialling.ended(link.address, link.peer, now, lasted=lasted, end=end, reason=reason)
         siblings = self._by_peer.get(link.peer, [])
         if link not in siblings:
             return

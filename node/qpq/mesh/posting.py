@@ -1,4 +1,4 @@
-"""A local user's new message: checked, then delivered on this node or sealed, signed and queued."""
+"""A local user's message: checked, delivered on this node or sealed, signed and queued; and what becomes of it."""
 
 from __future__ import annotations
 
@@ -9,57 +9,78 @@ from qpq.crypto.sealing import ENTROPY_BYTES, OVERHEAD, seal
 from qpq.mesh import counters
 from qpq.mesh.events import Deliver, SendRefused, State, StateChanged
 from qpq.mesh.inbox import MESSAGE_COST
-from qpq.mesh.records import InboxInsert, Kept, OutboxInsert, Queued
+from qpq.mesh.records import InboxInsert, Kept, MessageDelete, OutboxInsert, OutboxState, Queued
 from qpq.wire.body import Body, encode_body
 from qpq.wire.envelope import ADDRESS_SIZE, MAX_TTL, encode_envelope, envelope_id, sign_envelope
 from qpq.wire.errors import WireError
 from qpq.wire.receipts import commitment
 
 if TYPE_CHECKING:
+    from qpq.crypto.identity import Address
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
     from qpq.mesh.effects import Effects
     from qpq.mesh.events import SendText
     from qpq.mesh.inbox import Inbox
-    from qpq.mesh.outbox import Outbox
+    from qpq.mesh.limits import Limits
+    from qpq.mesh.outbox import Outbox, Outgoing
+    from qpq.mesh.routing import Routing
     from qpq.mesh.sending import Sending
-    from qpq.mesh.served import Served
     from qpq.mesh.users import LocalUser, Users
 
 _ENVELOPE = 172
 _BODY = 64
 """Bytes around a payload and around a text, at most."""
 
-_NEIGHBOUR_HOPS = 6
-_UNKNOWN_HOPS = 32
-"""``max_hops`` for a neighbour (twice the route's length and four) and without a route (DESIGN section 5)."""
+_SPARE_HOPS = 4
+_MAX_HOPS = 64
+_LEAST_HOPS = 32
+_UNKNOWN_HOPS = 64
+"""``max_hops``: twice the route's length and four, 32 to 64, for nobody signs a length; 64 without a route."""
 
 
 class Posting:
-    """Takes SendText; every message is either queued, delivered here, or refused with the reason."""
+    """Takes SendText; every message is either queued, delivered here, or refused with the reason.
 
-    __slots__ = ("_chance", "_clock", "_effects", "_inbox", "_outbox", "_sending", "_served", "_users")
+    Of expired messages ``late_receipts`` are remembered, since a receipt may still come; the oldest is forgotten.
+    """
+
+    __slots__ = (
+        "_chance",
+        "_clock",
+        "_effects",
+        "_inbox",
+        "_late",
+        "_limits",
+        "_outbox",
+        "_routing",
+        "_sending",
+        "_users",
+    )
 
     def __init__(
         self,
         *,
+        limits: Limits,
         clock: Clock,
         chance: Chance,
         effects: Effects,
         users: Users,
-        served: Served,
+        routing: Routing,
         inbox: Inbox,
         outbox: Outbox,
         sending: Sending,
     ) -> None:
+        self._limits = limits
         self._clock = clock
         self._chance = chance
         self._effects = effects
         self._users = users
-        self._served = served
+        self._routing = routing
         self._inbox = inbox
         self._outbox = outbox
         self._sending = sending
+        self._late: dict[bytes, tuple[Address, bytes]] = {}
 
     def text(self, event: SendText, now: float) -> None:
         """Take a user's message."""
@@ -75,6 +96,59 @@ class Posting:
                 self._post(author, event, now)
             except (CryptoError, WireError) as fault:
                 self._refuse(event, str(fault))
+
+    # --- what becomes of it ----------------------------------------------------------------------
+
+    def relayed(self, message: Outgoing) -> None:
+        """A neighbour has taken a message to carry it on."""
+        message.relays += 1
+        message.state = State.RELAYED
+        self._effects.count(counters.MESSAGE_RELAYED)
+        self._change(message.sender, message.message_id, State.RELAYED, message.relays)
+
+    def confirmed(self, message: Outgoing) -> None:
+        """A message has been delivered."""
+        self._outbox.remove(message)
+        self._delivered(message.sender, message.message_id, message.relays)
+
+    def confirmed_late(self, envelope_id: bytes) -> bool:
+        """Take a receipt that comes after the end of a message; whether it is one."""
+        message = self._late.pop(envelope_id, None)
+        if message is not None:
+            self._delivered(*message, copies=0)
+        return message is not None
+
+    def expired(self, message: Outgoing) -> None:
+        """The time of a message is over."""
+        self._outbox.remove(message)
+        self._late[message.envelope_id] = (message.sender, message.message_id)
+        if len(self._late) > self._limits.late_receipts:
+            del self._late[next(iter(self._late))]
+        self._effects.count(counters.MESSAGE_EXPIRED)
+        self._change(message.sender, message.message_id, State.EXPIRED, message.relays)
+
+    def drop(self, message: Outgoing, now: float) -> None:
+        """Forget a message wherever it is."""
+        self._outbox.remove(message)
+        self._sending.drop(message, now)
+
+    def user_removed(self, user: Address, now: float) -> None:
+        """Forget everything a user has on its way."""
+        for message in self._outbox.all_of(user):
+            self.drop(message, now)
+        self._late = {key: message for key, message in self._late.items() if message[0] != user}
+
+    def _delivered(self, user: Address, message_id: bytes, copies: int) -> None:
+        """Tell of a receipt, which proves itself, and note it: a message sent once more is answered by it again."""
+        self._effects.count(counters.MESSAGE_CONFIRMED)
+        self._effects.do(StateChanged(user, message_id, State.DELIVERED, copies))
+        self._effects.note(OutboxState(user, message_id, State.DELIVERED, copies))
+
+    def _change(self, user: Address, message_id: bytes, state: State, copies: int) -> None:
+        self._effects.persist(OutboxState(user, message_id, state, copies))
+        self._effects.after(StateChanged(user, message_id, state, copies))
+
+    # --- inside ----------------------------------------------------------------------------------
 
     def _post(self, author: LocalUser, event: SendText, now: float) -> None:
         """Take a message from ``author``; raises CryptoError, WireError for what cannot be sealed or sent."""
@@ -94,14 +168,14 @@ class Posting:
     def _queue(self, author: LocalUser, event: SendText, body: Body, now: float) -> None:
         entropy = self._chance.random(ENTROPY_BYTES)
         payload = seal(encode_body(body), sender=event.user, recipient=event.recipient, entropy=entropy)
-        served = self._served.link_for(event.recipient) is not None
+        distance = self._routing.distance(event.recipient)
         envelope = sign_envelope(
             author.secret,
             recipient=event.recipient,
             payload=payload,
             commitment=commitment(body.secret),
             ttl=event.ttl,
-            max_hops=_NEIGHBOUR_HOPS if served else _UNKNOWN_HOPS,
+            max_hops=min(max(2 * distance + _SPARE_HOPS, _LEAST_HOPS), _MAX_HOPS) if distance else _UNKNOWN_HOPS,
             timestamp=self._clock.stamp(now),
             urgent=event.urgent,
         )
@@ -135,6 +209,8 @@ class Posting:
         if not self._inbox.fits(user, event.user, None, kept.size):
             self._refuse(event, "the recipient's inbox is full")
             return
+        for gone in self._inbox.make_room(kept):
+            self._effects.persist(MessageDelete(user, gone))
         self._inbox.add(kept)
         received = self._clock.unix(now)
         self._effects.count(counters.TRANSFER_DELIVERED)

@@ -9,7 +9,7 @@ from qpq.crypto.sealing import open_sealed
 from qpq.mesh import counters
 from qpq.mesh.events import Deliver
 from qpq.mesh.inbox import MESSAGE_COST
-from qpq.mesh.records import InboxInsert, Kept, TombstoneDelete, TombstoneExpected, TombstoneInsert
+from qpq.mesh.records import InboxInsert, Kept, MessageDelete, TombstoneDelete, TombstoneExpected, TombstoneInsert
 from qpq.wire.body import decode_body
 from qpq.wire.envelope import Mode, envelope_hash, id_of, verify_envelope
 from qpq.wire.errors import WireError
@@ -17,11 +17,14 @@ from qpq.wire.frames import CustodyCode
 from qpq.wire.receipts import commitment
 
 if TYPE_CHECKING:
-    from qpq.crypto.identity import Address, SecretIdentity
+    from qpq.crypto.identity import Address, Identity, SecretIdentity
+    from qpq.mesh.claiming import Claiming
     from qpq.mesh.clock import Clock
+    from qpq.mesh.custody import Custody, Held
     from qpq.mesh.effects import Effects
     from qpq.mesh.inbox import Inbox
     from qpq.mesh.links import Link
+    from qpq.mesh.relaying import Relaying
     from qpq.mesh.tombstones import Tombstones
     from qpq.mesh.users import LocalUser, Users
     from qpq.wire.body import Body
@@ -33,11 +36,37 @@ _SWEEP = 4
 
 
 class Receiving:
-    """Takes TRANSFER; answers each with a receipt, once the message is durable, or a custody code."""
+    """Takes TRANSFER; answers each with a receipt, once the message is durable, or a custody code.
 
-    __slots__ = ("_clock", "_effects", "_inbox", "_tombstones", "_users")
+    What is for nobody here is for ``relaying``.
+    """
 
-    def __init__(self, *, clock: Clock, effects: Effects, users: Users, inbox: Inbox, tombstones: Tombstones) -> None:
+    __slots__ = (
+        "_clock",
+        "_custody",
+        "_effects",
+        "_inbox",
+        "_relaying",
+        "_tombstones",
+        "_users",
+        "claiming",
+    )
+
+    claiming: Claiming
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        effects: Effects,
+        users: Users,
+        inbox: Inbox,
+        tombstones: Tombstones,
+        custody: Custody,
+        relaying: Relaying,
+    ) -> None:
+        self._custody = custody
+        self._relaying = relaying
         self._clock = clock
         self._effects = effects
         self._users = users
@@ -60,6 +89,28 @@ class Receiving:
             self.refuse(link, identifier, code)
         return code is not CustodyCode.BAD_SIGNATURE
 
+    def claim(self, envelope: Envelope, identifier: bytes, digest: bytes, item: Held, now: float) -> bool:
+        """Deliver an envelope that was in custody here; whether that is done, or was before."""
+        if self._tombstones.get(identifier) is not None:
+            return True
+        reader = self._users.reader(item.recipient)
+        if reader is None or self._unwanted(envelope, reader[0], item.via) is not None:
+            return False
+        body = _open(envelope, reader[1])
+        if body is None:
+            return False
+        stone = TombstoneInsert(
+            user=reader[0].secret.address,
+            envelope_id=identifier,
+            sender=envelope.sender,
+            message_id=body.message_id,
+            secret=body.secret,
+            envelope_hash=digest,
+            expires=int(self._clock.life(now)) + item.ttl,
+        )
+        self._deliver(envelope, body, stone, item.via, now)
+        return True
+
     def refuse(self, link: Link, envelope_id: bytes, code: CustodyCode) -> None:
         """Answer an envelope with a code and count it."""
         self._effects.count(counters.TRANSFER_REFUSED + code.name.lower())
@@ -77,7 +128,8 @@ class Receiving:
         envelope = transfer.envelope
         reader = self._users.reader(recipient_address(envelope)) if envelope.mode is Mode.UNICAST else None
         if reader is None:
-            return CustodyCode.NOT_HERE
+            expired = self._expired(link, transfer, now)
+            return self._relaying.transfer(link, transfer, identifier, expired=expired, now=now)
         user, key = reader
         code = self._refusal(link, transfer, user, now)
         if code is not None:
@@ -94,26 +146,31 @@ class Receiving:
             message_id=body.message_id,
             secret=body.secret,
             envelope_hash=digest,
-            expires=int(self._clock.life(now)) + envelope.ttl - transfer.age,
+            expires=int(self._clock.life(now)) + envelope.ttl,  # whatever its age: a neighbour may add to it
         )
-        self._deliver(link, envelope, body, stone, now)
+        self._deliver(envelope, body, stone, link.peer, now)
+        self._effects.prove(link.number, body.secret, digest)
+        if self._custody.get(identifier) is not None:
+            self.claiming.delivered(identifier, now)
         return None
 
     def _refusal(self, link: Link, transfer: Transfer, user: LocalUser, now: float) -> CustodyCode | None:
         """Return what speaks against an envelope before its signature is verified."""
-        envelope = transfer.envelope
-        if transfer.hops > envelope.max_hops:
+        if transfer.hops > transfer.envelope.max_hops:
             return CustodyCode.TOO_MANY_HOPS
         if self._expired(link, transfer, now):
             return CustodyCode.EXPIRED
+        return self._unwanted(transfer.envelope, user, link.peer)
+
+    def _unwanted(self, envelope: Envelope, user: LocalUser, via: Identity | None) -> CustodyCode | None:
         if envelope.sender in user.blocked:
             return CustodyCode.BLOCKED
         size = len(envelope.payload) + MESSAGE_COST
-        fits = self._inbox.fits(user.secret.address, envelope.sender, link.peer, size)
+        fits = self._inbox.fits(user.secret.address, envelope.sender, via, size)
         return None if fits else CustodyCode.QUOTA
 
     def _expired(self, link: Link, transfer: Transfer, now: float) -> bool:
-        """Judge by age; by the wall clock only where sender, neighbour and this node have a trusted one.
+        """Judge by age; by the wall clock only where sender and neighbour trust theirs and this node has one.
 
         Two trusted clocks that disagree are not both right, so neither judges then.
         """
@@ -123,15 +180,16 @@ class Receiving:
         peer_unix = link.peer_unix(now)
         if not envelope.timestamp or not peer_unix or not self._clock.agrees(peer_unix, now):
             return False
-        return self._clock.unix(now) >= envelope.timestamp + envelope.ttl
+        return self._clock.judge(now) >= envelope.timestamp + envelope.ttl
 
-    def _deliver(self, link: Link, envelope: Envelope, body: Body, stone: TombstoneInsert, now: float) -> None:
+    def _deliver(
+        self, envelope: Envelope, body: Body, stone: TombstoneInsert, via: Identity | None, now: float
+    ) -> None:
         """Keep, show and confirm a message; one that came before in another envelope is only confirmed."""
         user, sender = stone.user, stone.sender
         kept = self._inbox.knows(user, sender, body.message_id)
         known = kept or self._tombstones.knows(user, sender, body.message_id)
         self._bury(stone, now)
-        self._effects.prove(link.number, body.secret, stone.envelope_hash)
         message = InboxInsert(
             user=user,
             message_id=body.message_id,
@@ -142,7 +200,7 @@ class Receiving:
             sent=envelope.timestamp,
             received=self._clock.unix(now),
             size=len(body.text.encode()) + MESSAGE_COST,
-            via=link.peer,
+            via=via,
         )
         if kept or not known:
             # One that is kept is written once more, to no effect, so that this receipt does not hang on a
@@ -151,7 +209,10 @@ class Receiving:
         if known:
             self._effects.count(counters.TRANSFER_RESENT)
             return
-        self._inbox.add(Kept(user, body.message_id, sender, message.size, link.peer))
+        new = Kept(user, body.message_id, sender, message.size, via)
+        for gone in self._inbox.make_room(new):
+            self._effects.persist(MessageDelete(user, gone))
+        self._inbox.add(new)
         self._effects.count(counters.TRANSFER_DELIVERED)
         self._effects.after(Deliver(user, body.message_id, sender, body.text, message.received, envelope.urgent))
 

@@ -55,6 +55,7 @@ class InboxInsert:
 
     ``envelope_id`` is empty for a local message and for one that is only to be there for sure.
     ``sent`` and ``received`` are Unix seconds (0: unknown), ``size`` counts against the caps.
+    ``channel`` is empty, or the id (16 bytes) of the channel it came through.
     """
 
     user: Address
@@ -67,6 +68,7 @@ class InboxInsert:
     received: int
     size: int
     via: Identity | None
+    channel: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,67 @@ class TombstoneExpected:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayInsert:
+    """Keep an envelope for others: a unicast in custody, or a channel envelope (``recipient`` is its tag, 16 bytes).
+
+    ``via``: the neighbour that brought it (None: made here); ``born`` and ``ttl`` seconds of life, ``hops`` links
+    crossed so far, ``copies`` still to hand on. Replaces a row of the same id.
+    """
+
+    envelope_id: bytes
+    envelope: bytes
+    sender: Address
+    recipient: bytes
+    via: Identity | None
+    urgent: bool
+    ttl: int
+    born: int
+    hops: int
+    max_hops: int
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class RelayCopies:
+    """Copies of an envelope in custody were handed on; ``copies`` are left."""
+
+    envelope_id: bytes
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class RelayDelete:
+    """An envelope of others is kept no longer: proven delivered, expired, or it gave way."""
+
+    envelope_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProofInsert:
+    """A receipt this node knows of somebody else's envelope, valid to ``expires`` of life."""
+
+    envelope_id: bytes
+    secret: bytes
+    envelope_hash: bytes
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownInsert:
+    """An id this node must not take (again) before ``expires`` of life: purged, refused by quota, or shown already."""
+
+    envelope_id: bytes
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDelete:
+    """A proof or a known id has expired or gave way."""
+
+    envelope_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The clock of life as of now: ``life`` seconds, wall clock ``unix`` seconds (0: not trusted)."""
 
@@ -134,6 +197,12 @@ Operation: TypeAlias = (
     | TombstoneInsert
     | TombstoneDelete
     | TombstoneExpected
+    | RelayInsert
+    | RelayCopies
+    | RelayDelete
+    | ProofInsert
+    | KnownInsert
+    | KnownDelete
     | Checkpoint
 )
 
@@ -166,9 +235,27 @@ class Kept:
     sender: Address
     size: int
     via: Identity | None
+    read: bool = False
 
 
-Row: TypeAlias = Queued | Kept | TombstoneInsert | Checkpoint
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """An envelope kept for others, without its bytes; fields as RelayInsert, ``size`` bytes of the envelope."""
+
+    envelope_id: bytes
+    sender: Address
+    recipient: bytes
+    via: Identity | None
+    urgent: bool
+    ttl: int
+    born: int
+    hops: int
+    max_hops: int
+    copies: int
+    size: int
+
+
+Row: TypeAlias = Queued | Kept | TombstoneInsert | Relayed | ProofInsert | KnownInsert | Checkpoint
 
 
 class Store(Protocol):
@@ -179,7 +266,7 @@ class Store(Protocol):
         ...
 
     def envelope(self, envelope_id: bytes) -> bytes | None:
-        """Return the bytes of a queued envelope."""
+        """Return the bytes of an envelope that is queued, in custody or flooded."""
         ...
 
     def restore(self) -> Iterable[Row]:

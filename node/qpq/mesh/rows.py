@@ -45,3 +45,42 @@ class MessageRow:
     copies: int
     urgent: bool
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRow:
+    """The route to a user: ``node`` serves it, ``hops`` links and ``cost`` sixteenths of a perfect link away.
+
+    ``since`` is seconds of the caller's clock, ``score`` 0 to 1 how well receipts came back through ``next_hop``.
+    """
+
+    address: Address
+    node: Identity
+    next_hop: Identity
+    hops: int
+    cost: int
+    since: float
+    capabilities: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRow:
+    """What is kept for others: ``count`` envelopes of ``size`` bytes, the ``oldest`` so many seconds old.
+
+    ``by_recipient``: address, number, bytes, the 16 with most; ``by_link``: the neighbour that brought them,
+    number, bytes with what each costs. ``used`` of ``cap`` bytes are counted so; ``proofs`` of ``proofs_cap``
+    receipts are known, ``known`` ids of flooded things.
+    """
+
+    count: int
+    size: int
+    oldest: int
+    by_recipient: tuple[tuple[Address, int, int], ...]
+    by_link: tuple[tuple[Identity | None, int, int], ...]
+    used: int
+    cap: int
+    proofs: int
+    proofs_cap: int
+    known: int = 0
+    known_cap: int = 0

@@ -1,67 +1,78 @@
-"""Local users' messages on their way: to a link, back from it, confirmed, refused, expired."""
+"""Envelopes on their way, local users' and others': what links, answers, receipts and timers do to them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from qpq.crypto.identity import Address, Identity
 from qpq.mesh import counters
+from qpq.mesh.custody import Place, Way
 from qpq.mesh.due import Due
-from qpq.mesh.events import SendEnvelope, SendFrame, State, StateChanged
-from qpq.mesh.records import OutboxState
-from qpq.wire.frames import Custody, CustodyCode, Receipt, Transfer
-from qpq.wire.receipts import receipt_id
+from qpq.mesh.moving import Moving
+from qpq.mesh.ways import Ways
+from qpq.mesh.windows import Windows
+from qpq.wire.envelope import ADDRESS_SIZE
+from qpq.wire.frames import CustodyCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from qpq.crypto.identity import Address
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
+    from qpq.mesh.custody import Custody, Held
     from qpq.mesh.due import Timer
     from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link
-    from qpq.mesh.outbox import Destination, Outbox, Outgoing
     from qpq.mesh.served import Served
     from qpq.mesh.timers import Timers
+    from qpq.mesh.ways import Routing
+    from qpq.mesh.windows import Window
     from qpq.wire.envelope import Envelope
-
-_FRAMING = 32
-"""Bytes by which a TRANSFER may exceed the stored form of its envelope."""
+    from qpq.wire.frames import Custody as Answers
 
 _ROUNDING_S = 0.001
 """What sums of times may be off by: a timer that comes by so much early is not set again."""
 
 
-class _Window:
-    """What one usable link carries without an answer."""
+class Listener(Protocol):
+    """Who keeps the books of what is on its way (mesh.relaying)."""
 
-    __slots__ = ("flying", "max_frame", "size")
+    def accepted(self, item: Held, *, news: bool) -> None:
+        """A neighbour keeps an envelope; ``news``: it was not known to."""
+        ...
 
-    def __init__(self, max_frame: int) -> None:
-        self.max_frame = max_frame
-        self.flying: dict[bytes, Outgoing] = {}
-        self.size = 0
+    def expired(self, item: Held) -> None:
+        """An envelope's time is over; it has been forgotten here."""
+        ...
+
+    def answered_late(self, number: int, envelope_id: bytes, now: float) -> None:
+        """A neighbour keeps an envelope that is kept here no longer."""
+        ...
 
 
 class Sending:
-    """Hands messages to the link that serves their recipient, and takes what comes back.
+    """Moves what is in custody: to a neighbour that serves the recipient, along a route, or sprayed.
 
-    A message is in exactly one place: in its recipient's queue, on a link, or held until a
-    timer. Whatever ends its stay on a link short of a receipt leads back to the queue.
+    An envelope is in exactly one place (``Place``): it waits at its recipient's queue, is ready for a link or on
+    it, or rests until a timer. Whatever ends its stay on a link short of a receipt leads back. Only who keeps it
+    takes it away (``drop``).
     """
 
     __slots__ = (
-        "_chance",
         "_clock",
+        "_custody",
         "_effects",
-        "_late",
+        "_expiry_at",
         "_limits",
-        "_outbox",
+        "_moving",
+        "_routing",
         "_served",
         "_timers",
+        "_ways",
         "_windows",
+        "listener",
     )
+
+    listener: Listener
 
     def __init__(
         self,
@@ -72,255 +83,254 @@ class Sending:
         timers: Timers[Timer],
         effects: Effects,
         served: Served,
-        outbox: Outbox,
+        custody: Custody,
+        routing: Routing,
     ) -> None:
         self._limits = limits
         self._clock = clock
-        self._chance = chance
         self._timers = timers
         self._effects = effects
         self._served = served
-        self._outbox = outbox
-        self._windows: dict[int, _Window] = {}
-        self._late: dict[bytes, tuple[Address, bytes]] = {}
+        self._custody = custody
+        self._routing = routing
+        self._windows = windows = Windows()
+        self._ways = Ways(
+            limits=limits,
+            chance=chance,
+            timers=timers,
+            served=served,
+            custody=custody,
+            routing=routing,
+            windows=windows,
+        )
+        self._moving = Moving(
+            limits=limits,
+            clock=clock,
+            chance=chance,
+            timers=timers,
+            effects=effects,
+            custody=custody,
+            ways=self._ways,
+            windows=windows,
+        )
+        self._expiry_at: int | None = None
 
-    # --- links come and go -----------------------------------------------------------------------
+    # --- links and routes come and go --------------------------------------------------------------
 
     def link_usable(self, link: Link, now: float) -> None:
         """Send what waited for this peer."""
-        self._windows[link.number] = _Window(link.hello.max_frame if link.hello is not None else 0)
-        self._pump(link.number, now)
+        self._windows.open(link, self._custody.order)
+        self._timers.set((Due.MEET, link.number), now + self._limits.meet_s)
+        for recipient in self._served.addresses(link.number):
+            self.reachable(recipient, now)
 
     def link_gone(self, number: int, now: float) -> None:
-        """Queue again what the link carried; another link to the peer takes it at once."""
-        window = self._windows.pop(number, None)
+        """Bring back what the link carried; others take it at once if they can."""
+        window = self._windows.close(number)
         if window is None:
             return
-        others: set[int | None] = set()
-        for message in tuple(window.flying.values()):
-            self._land(message, window)
-            self._outbox.queue(message).push(message)
-            others.add(self._served.link_for(message.recipient))
-        self._pump_all(others, now)
+        self._timers.cancel((Due.MEET, number))
+        touched: set[Address] = set()
+        for item in window.items():
+            item.unsure = item.unsure or (item.place is Place.FLYING and item.way is not Way.DIRECT)
+            self._moving.land(item, window)
+            touched.add(item.recipient)
+        for recipient in touched:
+            self._moving.move(recipient, self._custody.destination(recipient), now)
 
-    def reachable(self, number: int, now: float) -> None:
-        """Send what waits for an address that a link has just announced."""
-        self._pump(number, now)
+    def reachable(self, recipient: Address, now: float) -> None:
+        """Send all there is for an address that a neighbour serves now, what rests too."""
+        self._moving.move(recipient, self._custody.destination(recipient), now, resting=True)
 
-    # --- messages come and go ----------------------------------------------------------------------
+    def route_found(self, recipient: Address, now: float) -> None:
+        """Send what waited for a route to an address."""
+        destination = self._custody.destination(recipient)
+        if destination is not None:
+            destination.patience = -1
+            for item in destination.waiting():
+                item.failures = item.rounds = 0
+            self._moving.move(recipient, destination, now)
 
-    def start(self, message: Outgoing, envelope: Envelope, now: float) -> None:
-        """Begin with a message that has just been queued; ``envelope`` saves reading the store."""
-        self._timers.set((Due.EXPIRE, message.envelope_id), self._expiry(message, now))
-        number = self._served.link_for(message.recipient)
-        if number is not None:
-            self._pump(number, now, (message, envelope))
+    def route_lost(self, recipient: Address, now: float) -> None:
+        """Do nothing: what is on its way there comes back where it is not proven delivered."""
 
-    def drop(self, message: Outgoing, now: float) -> None:
-        """Forget a message wherever it is."""
-        number = message.link
-        self._remove(message)
+    def leads_to(self, recipient: Address) -> bool:
+        """Whether there is a way to an address now."""
+        return self._routing.distance(recipient) > 0
+
+    def link_to(self, peer: Identity) -> int | None:
+        """Return the newest usable link to a neighbour."""
+        return self._windows.link_to(peer)
+
+    # --- envelopes come and go -----------------------------------------------------------------------
+
+    def start(self, item: Held, envelope: Envelope, now: float) -> None:
+        """Begin with an envelope that has just been added; ``envelope`` saves reading the store."""
+        self._watch_expiry(now)
+        self._moving.start(item, envelope, now)
+
+    def drop(self, item: Held, now: float) -> None:
+        """Forget an envelope wherever it is; the next goes in its place."""
+        number = item.link
         if number:
-            self._pump(number, now)
+            self._moving.land(item, self._windows[number])
+        self._timers.cancel((Due.ANSWER, item.envelope_id))
+        self._timers.cancel((Due.HOLD, item.envelope_id))
+        emptied = self._custody.remove(item)
+        if emptied is not None:
+            for peer in emptied.lanes:
+                self._timers.cancel((Due.RESUME, peer + item.recipient))
+            if not len(self._custody):
+                self._ways.rest()
+                self._watch_expiry(now)
+        elif number:
+            self._moving.unblock(item.recipient, now)
+        if number:
+            self._moving.pump(number, now)
 
-    def drop_late(self, user: Address) -> None:
-        """Forget the expired messages of a user who is gone."""
-        self._late = {key: message for key, message in self._late.items() if message[0] != user}
+    def proven(self, item: Held, peer: Identity | None, now: float) -> None:
+        """Forget an envelope whose receipt came over the link to ``peer``: what goes that way is good."""
+        destination = self._custody.queue(item)
+        self.drop(item, now)
+        if peer is not None:
+            if item.way is Way.ROUTE and (peer == item.peer or peer in item.given):
+                self._routing.score(peer, True, now)
+            self._moving.good(item.recipient, destination, peer, now)
+
+    def spread(self, item: Held, peer: Identity | None) -> bool:
+        """Whether somebody besides ``peer`` may have got an envelope from here without saying so."""
+        return item.unsure or item.peer not in (None, peer)
 
     def rearm(self, now: float) -> None:
-        """Set every message's expiry anew: the clock of life has jumped, or starts."""
-        for message in self._outbox.messages():
-            self._timers.set((Due.EXPIRE, message.envelope_id), self._expiry(message, now))
+        """Look at every expiry and every way anew: the clock of life has jumped, or starts."""
+        self._expiry_at = None
+        self._watch_expiry(now)
+        self._moving.move_all(now)
 
     # --- what comes back -----------------------------------------------------------------------------
 
-    def receipt(self, receipt: Receipt, now: float) -> None:
-        """Take proofs of delivery: each either names an envelope of a local user or is counted."""
-        freed: set[int | None] = set()
-        for secret, envelope_hash in receipt.proofs:
-            envelope_id = receipt_id(secret, envelope_hash)
-            message = self._outbox.get(envelope_id)
-            if message is not None:
-                freed.add(message.link)
-                self._confirmed(message)
-                freed.add(self._resume(message.recipient))
-            elif envelope_id in self._late:
-                self._delivered(*self._late.pop(envelope_id), copies=0)
-            else:
-                self._effects.count(counters.RECEIPT_UNKNOWN)
-        self._pump_all(freed, now)
-
-    def custody(self, number: int, custody: Custody, now: float) -> None:
-        """Take answers that are no receipts; only the link that carries a message may answer for it."""
+    def custody(self, number: int, custody: Answers, now: float) -> None:
+        """Take answers that are no receipts; only the link that carries an envelope may answer for it."""
+        window = self._windows[number]
         for envelope_id, code in custody.answers:
-            message = self._outbox.get(envelope_id)
-            if message is None or message.link != number:
-                self._effects.count(counters.CUSTODY_UNKNOWN)
-            elif code in (CustodyCode.ACCEPTED, CustodyCode.DUPLICATE):
-                self._relayed(message, code, now)
-            elif code == CustodyCode.QUOTA:
-                self._no_room(message, now)
-            elif code == CustodyCode.NOT_HERE:
-                self._not_here(number, message, now)
-            else:
-                self._hold(message, now)
-        self._pump(number, now)
+            item = self._custody.get(envelope_id)
+            if item is not None and item.place is Place.FLYING and item.link == number:
+                self._answered(item, window, code, now)
+                self._moving.unblock(item.recipient, now)
+                continue
+            self._effects.count(counters.CUSTODY_UNKNOWN)
+            if code not in (CustodyCode.ACCEPTED, CustodyCode.DUPLICATE):
+                continue
+            if item is None:
+                self.listener.answered_late(number, envelope_id, now)
+            elif window.peer == item.peer or window.peer in item.tried:
+                self.listener.accepted(item, news=item.give(window.peer))
+        self._moving.pump(number, now)
+
+    def _answered(self, item: Held, window: Window, code: CustodyCode, now: float) -> None:
+        self._moving.land(item, window)
+        if code is CustodyCode.ACCEPTED:
+            self._kept(item, window, now)
+            return
+        item.copies += item.spent
+        if code is CustodyCode.DUPLICATE:
+            self._kept(item, window, now)
+        elif code is CustodyCode.QUOTA:
+            self._moving.no_room(item, window.peer, now)
+        elif item.way is Way.DIRECT and not (code is CustodyCode.NOT_HERE and self._disowned(item, window, now)):
+            self._moving.rest(item, self._limits.hold_s, now)
+        else:
+            if item.way is not Way.DIRECT:
+                item.tire(window.peer)
+            if code is CustodyCode.NOT_HERE and item.way is Way.ROUTE:
+                self._routing.disprove(item.recipient, window.number, now)
+            self._effects.count(counters.MESSAGE_RETRIED)
+            self._moving.again(item, now)
+
+    def _kept(self, item: Held, window: Window, now: float) -> None:
+        """A neighbour keeps it: wait for the receipt, or hand on more copies where there is no route."""
+        self.listener.accepted(item, news=item.give(window.peer))
+        if item.way is not Way.SPRAY:
+            self._moving.await_receipt(item, now)
+        if item.way is Way.DIRECT:
+            self._disowned(item, window, now)
+        self._moving.good(item.recipient, self._custody.queue(item), window.peer, now)
+        if item.place is Place.WAITING:
+            self._moving.again(item, now)
+
+    def _disowned(self, item: Held, window: Window, now: float) -> bool:
+        """Believe the announce no longer; False: it is the node's own address, which it cannot disown."""
+        if not self._served.forget(window.number, item.recipient):
+            return False
+        self._routing.disprove(item.recipient, window.number, now)
+        return True
 
     # --- timers ----------------------------------------------------------------------------------------
 
-    def expire_due(self, envelope_id: bytes, now: float) -> None:
-        """Give up a message at the end of its ttl."""
-        message = self._outbox.get(envelope_id)
-        if message is None:
-            return
-        if self._clock.life(now) < message.born + message.ttl - _ROUNDING_S:
-            self._timers.set((Due.EXPIRE, envelope_id), self._expiry(message, now))
-            return
-        self.drop(message, now)
-        self._late[envelope_id] = (message.user, message.message_id)
-        if len(self._late) > self._limits.late_receipts:
-            del self._late[next(iter(self._late))]
-        self._effects.count(counters.MESSAGE_EXPIRED)
-        self._change(message.user, message.message_id, State.EXPIRED, message.copies)
+    def expire_due(self, _key: int, now: float) -> None:
+        """Give up what has reached the end of its ttl."""
+        life = self._clock.life(now) + _ROUNDING_S
+        while True:
+            item = self._custody.expired(life)
+            if item is None:
+                break
+            self.drop(item, now)
+            self.listener.expired(item)
+        self._expiry_at = None
+        self._watch_expiry(now)
 
     def answer_due(self, envelope_id: bytes, now: float) -> None:
-        """Take a message back from a link that has not answered; its recipient is tried later."""
-        message = self._outbox.get(envelope_id)
-        if message is not None and message.link:
-            self._no_room(message, now)
+        """Try another neighbour: one has not answered, or what it took has not been proven delivered in time."""
+        item = self._custody.get(envelope_id)
+        if item is None or item.peer is None or item.place not in (Place.FLYING, Place.RESTING):
+            return
+        flying = item.place is Place.FLYING
+        if flying:
+            self._moving.land(item, self._windows[item.link])
+        if flying and item.way is Way.DIRECT:
+            self._moving.no_room(item, item.peer, now)
+            return
+        item.unsure = item.unsure or flying  # it may have been taken all the same
+        if item.way is Way.ROUTE:
+            self._routing.score(item.peer, False, now)
+        self._effects.count(counters.MESSAGE_RETRIED)
+        item.failures += 1
+        item.tire(item.peer)
+        self._moving.again(item, now)
+        self._moving.unblock(item.recipient, now)
 
     def hold_due(self, envelope_id: bytes, now: float) -> None:
-        """Let a held message wait for a link again."""
-        message = self._outbox.get(envelope_id)
-        if message is not None:
-            self._outbox.queue(message).push(message)
-            self._pump_all({self._served.link_for(message.recipient)}, now)
+        """Let what rested wait for a link again."""
+        item = self._custody.get(envelope_id)
+        if item is not None and item.place is Place.RESTING:
+            self._moving.again(item, now)
 
-    def resume_due(self, recipient: Address, now: float) -> None:
-        """Try a recipient again that had no room."""
-        destination = self._outbox.destination(recipient)
-        if destination is not None:
-            destination.paused = False
-            self._pump_all({self._served.link_for(recipient)}, now)
+    def resume_due(self, lane: bytes, now: float) -> None:
+        """Try a neighbour again that had no room for a recipient (both named by ``lane``)."""
+        peer, recipient = Identity(lane[:ADDRESS_SIZE]), Address(lane[ADDRESS_SIZE:])
+        destination = self._custody.destination(recipient)
+        if destination is not None and peer in destination.lanes:
+            destination.lanes[peer].paused = False
+            if self._windows.link_to(peer) is None:
+                del destination.lanes[peer]
+            self._moving.move(recipient, destination, now)
 
-    # --- inside ----------------------------------------------------------------------------------------
+    def spray_due(self, _key: int, now: float) -> None:
+        """Do without routes that do not come, and try again what had nowhere to go."""
+        for recipient, destination in self._ways.over(now):
+            self._moving.move(recipient, destination, now)
 
-    def _pump_all(self, numbers: Iterable[int | None], now: float) -> None:
-        for number in numbers:
-            if number:
-                self._pump(number, now)
+    def meet_due(self, number: int, now: float) -> None:
+        """Let a new neighbour carry copies about; by now it has told whom it serves."""
+        self._windows[number].met = True
+        self._moving.move_all(now)
 
-    def _pump(self, number: int, now: float, fresh: tuple[Outgoing, Envelope] | None = None) -> None:
-        """Send what a link serves as far as its window goes, the urgent first, then the oldest."""
-        window = self._windows.get(number)
-        if window is None:
+    def _watch_expiry(self, now: float) -> None:
+        at = self._custody.next_expiry()
+        if at == self._expiry_at:
             return
-        addresses = self._served.addresses(number)
-        while len(window.flying) < self._limits.window_count and window.size < self._limits.window_bytes:
-            chosen: tuple[bool, int, Outgoing, Destination] | None = None
-            for address in addresses:
-                destination = self._outbox.destination(address)
-                head = destination.head() if destination is not None else None
-                if destination is not None and head is not None:
-                    entry = (not head.urgent, head.order, head, destination)
-                    chosen = entry if chosen is None or entry[:2] < chosen[:2] else chosen
-            if chosen is None:
-                return
-            chosen[3].pop()
-            self._send(number, window, chosen[2], fresh, now)
-
-    def _send(
-        self, number: int, window: _Window, message: Outgoing, fresh: tuple[Outgoing, Envelope] | None, now: float
-    ) -> None:
-        if message.size + _FRAMING > window.max_frame:
-            self._effects.count(counters.MESSAGE_TOO_LARGE)
-            self._timers.set((Due.HOLD, message.envelope_id), now + self._limits.hold_s)
-            return
-        message.link = number
-        message.attempts += 1
-        window.flying[message.envelope_id] = message
-        window.size += message.size
-        self._outbox.queue(message).flying += 1
-        self._timers.set((Due.ANSWER, message.envelope_id), now + self._limits.answer_s)
-        self._effects.count(counters.MESSAGE_SENT)
-        age = max(0, int(self._clock.life(now)) - message.born)
-        if fresh is not None and fresh[0] is message:
-            self._effects.after(SendFrame(number, Transfer(0, 1, age, fresh[1])))
+        self._expiry_at = at
+        if at is None:
+            self._timers.cancel((Due.EXPIRE, 0))
         else:
-            self._effects.after(SendEnvelope(number, message.envelope_id, 0, 1, age))
-
-    def _land(self, message: Outgoing, window: _Window | None = None) -> None:
-        """Take a message off the link that carries it, if one does."""
-        if not message.link:
-            return
-        window = window or self._windows[message.link]
-        del window.flying[message.envelope_id]
-        window.size -= message.size
-        self._outbox.queue(message).flying -= 1
-        message.link = 0
-        self._timers.cancel((Due.ANSWER, message.envelope_id))
-
-    def _remove(self, message: Outgoing) -> None:
-        self._land(message)
-        self._timers.cancel((Due.EXPIRE, message.envelope_id))
-        self._timers.cancel((Due.HOLD, message.envelope_id))
-        self._outbox.remove(message)
-
-    def _confirmed(self, message: Outgoing) -> None:
-        self._remove(message)
-        self._delivered(message.user, message.message_id, message.copies)
-
-    def _delivered(self, user: Address, message_id: bytes, copies: int) -> None:
-        self._effects.count(counters.MESSAGE_CONFIRMED)
-        self._change(user, message_id, State.DELIVERED, copies)
-
-    def _change(self, user: Address, message_id: bytes, state: State, copies: int) -> None:
-        self._effects.persist(OutboxState(user, message_id, state, copies))
-        self._effects.after(StateChanged(user, message_id, state, copies))
-
-    def _resume(self, recipient: Address) -> int | None:
-        """Note that a recipient answers again; return the link that may carry more to it."""
-        destination = self._outbox.destination(recipient)
-        if destination is None or not destination.refusals:
-            return None
-        destination.refusals = 0
-        destination.paused = False
-        self._timers.cancel((Due.RESUME, recipient))
-        return self._served.link_for(recipient)
-
-    def _relayed(self, message: Outgoing, code: CustodyCode, now: float) -> None:
-        if code == CustodyCode.ACCEPTED:
-            message.copies += 1
-            message.state = State.RELAYED
-            self._effects.count(counters.MESSAGE_RELAYED)
-            self._change(message.user, message.message_id, State.RELAYED, message.copies)
-        self._hold(message, now)
-
-    def _no_room(self, message: Outgoing, now: float) -> None:
-        self._land(message)
-        self._effects.count(counters.MESSAGE_RETRIED)
-        destination = self._outbox.queue(message)
-        destination.push(message)
-        if not destination.paused:
-            destination.paused = True
-            destination.refusals += 1
-            wait = min(self._limits.retry_max_s, self._limits.retry_min_s * 2.0 ** min(destination.refusals - 1, 32))
-            self._timers.set((Due.RESUME, message.recipient), now + self._chance.stretch(wait))
-
-    def _not_here(self, number: int, message: Outgoing, now: float) -> None:
-        """Believe the announce no longer; a node that disowns its own address is asked much later."""
-        self._served.forget(number, message.recipient)
-        if message.recipient in self._served.addresses(number):
-            self._hold(message, now)
-            return
-        self._land(message)
-        self._outbox.queue(message).push(message)
-        self._pump_all({self._served.link_for(message.recipient)}, now)
-
-    def _hold(self, message: Outgoing, now: float) -> None:
-        self._land(message)
-        self._effects.count(counters.MESSAGE_RETRIED)
-        self._timers.set((Due.HOLD, message.envelope_id), now + self._chance.stretch(self._limits.hold_s))
-
-    def _expiry(self, message: Outgoing, now: float) -> float:
-        return now + message.born + message.ttl - self._clock.life(now)
+            self._timers.set((Due.EXPIRE, 0), now + at - self._clock.life(now))

@@ -81,6 +81,13 @@ class Served:
         self._by_address.setdefault(address, []).append(link)
         return Heard.RENEWED if old is not None else Heard.NEW
 
+    def adopt(self, link: int, announce: Announce) -> None:
+        """Believe once more a verified announce that had to be forgotten."""
+        serving = self._by_link.get(link)
+        if serving is not None and announce.address not in serving.announces and len(serving.announces) < self._cap:
+            serving.announces[announce.address] = announce
+            self._by_address.setdefault(announce.address, []).append(link)
+
     def forget(self, link: int, address: Address) -> bool:
         """Believe an announce no longer: the link's node said that the address is not there."""
         serving = self._by_link.get(link)

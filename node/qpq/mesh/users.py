@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Address
     from qpq.wire.frames import Announce
 
+_MAX_U32 = 0xFFFF_FFFF
+
 
 class LocalUser:
     """One user of this node."""
@@ -51,6 +53,24 @@ class Users:
         self._counter += 1
         announce = sign_announce(secret, node=self._node.identity, boot=self._boot, counter=self._counter)
         user = self._users[secret.address] = LocalUser(secret, blocked, announce)
+        return user
+
+    def renew(self, address: Address, above: tuple[int, int] = (0, 0)) -> LocalUser | None:
+        """Sign a newer announce for a user, newer than the (boot, counter) ``above`` too; None: there is none such."""
+        user = self._users.get(address)
+        if user is None:
+            return None
+        self._counter += 1
+        boot, counter = max(above, (user.announce.boot, user.announce.counter))
+        if (boot, counter) < (self._boot, self._counter):
+            boot, counter = self._boot, self._counter
+        elif counter < _MAX_U32:
+            counter += 1
+        elif boot < _MAX_U32:
+            boot, counter = boot + 1, 0
+        else:
+            return None
+        user.announce = sign_announce(user.secret, node=self._node.identity, boot=boot, counter=counter)
         return user
 
     def remove(self, address: Address) -> bool:

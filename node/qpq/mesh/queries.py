@@ -1,0 +1,347 @@
+"""Questions to the mesh for routes that are farther than announces go: asked, passed on, answered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qpq.crypto.identity import address_of
+from qpq.mesh import counters
+from qpq.mesh.buckets import Bucket
+from qpq.mesh.due import Due
+from qpq.mesh.events import SendFrame
+from qpq.mesh.routes import MAX_HOPS
+from qpq.wire.announce import sign_announce
+from qpq.wire.query import sign_query, verify_query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from qpq.crypto.identity import Address, Identity, SecretIdentity
+    from qpq.mesh.chance import Chance
+    from qpq.mesh.due import Timer
+    from qpq.mesh.effects import Effects
+    from qpq.mesh.limits import Limits
+    from qpq.mesh.links import Link
+    from qpq.mesh.routes import Destination, Routes
+    from qpq.mesh.served import Served
+    from qpq.mesh.telling import Telling
+    from qpq.mesh.timers import Timers
+    from qpq.mesh.users import Users
+    from qpq.wire.frames import Announce, Query
+
+_WINDOW = 32
+"""Queries of one asker that may overtake each other; older ones are replays."""
+_SWEEP = 2
+"""Addresses asked for, the oldest, that are looked at for each one that comes."""
+_TURNS = 4
+"""Of so many turns to ask for what is relayed one is taken, whoever else asks: who does may lie."""
+_TREE_TRIES = 2
+"""Times that something is asked for over the broadcast tree alone: then over all links, for who is in the tree may lie.
+"""
+_HERE = 0
+"""The number that no link has, for what this node itself has asked."""
+
+
+class _Asker:
+    """An asking node: which of its queries have been seen (as in RFC 4303 section 3.4.3), and its allowance."""
+
+    __slots__ = ("boot", "counter", "mask", "tokens")
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self.boot = self.counter = self.mask = 0
+        self.tokens = Bucket(limits.asker_rate, limits.asker_burst, now)
+
+    def is_new(self, query: Query) -> bool:
+        """Whether a query has not been seen."""
+        if query.boot != self.boot:
+            return query.boot > self.boot
+        behind = self.counter - query.counter
+        return behind < 0 or (behind < _WINDOW and not self.mask >> behind & 1)
+
+    def note(self, query: Query) -> None:
+        """Remember a new query."""
+        ahead = query.counter - self.counter
+        if query.boot != self.boot or ahead >= _WINDOW:
+            self.boot, self.counter, self.mask = query.boot, query.counter, 1
+        elif ahead > 0:
+            self.counter, self.mask = query.counter, (self.mask << ahead | 1) & (1 << _WINDOW) - 1
+        else:
+            self.mask |= 1 << -ahead
+
+
+class _Search:
+    """An address that this node asks for: ``own`` for its users, else for what it relays; ``heard``: others asked."""
+
+    __slots__ = ("attempts", "heard", "own", "wanted")
+
+    def __init__(self, now: float, heard: float, own: bool) -> None:
+        self.attempts = 0
+        self.wanted = now
+        self.heard = heard
+        self.own = own
+
+
+class Queries:
+    """Asks for addresses, passes on what others ask, and answers for this node and from its routes.
+
+    The answer is the route itself, told at once to whoever asked, and by those in turn. Of the
+    askers the one heard of longest ago gives way, of addresses that others ask for the oldest, of
+    one's own the one wanted longest ago.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_asked",
+        "_askers",
+        "_boot",
+        "_chance",
+        "_counter",
+        "_effects",
+        "_leaf",
+        "_limits",
+        "_node",
+        "_own_announce",
+        "_quiet_until",
+        "_renewed",
+        "_routes",
+        "_searches",
+        "_served",
+        "_timers",
+        "_tokens",
+        "_users",
+        "eager_links",
+        "telling",
+    )
+
+    def __init__(
+        self,
+        node: SecretIdentity,
+        *,
+        boot: int,
+        limits: Limits,
+        chance: Chance,
+        timers: Timers[Timer],
+        effects: Effects,
+        users: Users,
+        served: Served,
+        routes: Routes,
+        leaf: bool,
+    ) -> None:
+        self._node = node
+        self._boot = boot
+        self._limits = limits
+        self._chance = chance
+        self._timers = timers
+        self._effects = effects
+        self._users = users
+        self._served = served
+        self._routes = routes
+        self._leaf = leaf
+        self._counter = 0
+        self._tokens: Bucket | None = None
+        self._own_announce: Announce | None = None
+        self._quiet_until: float | None = None
+        self._askers: dict[Identity, _Asker] = {}
+        self._asked: dict[Address, dict[int, float]] = {}
+        self._answered: dict[tuple[Identity, Address], tuple[float, int]] = {}
+        self._renewed: dict[Address, float] = {}
+        self._searches: dict[Address, _Search] = {}
+        self.telling: Telling
+        self.eager_links: Callable[[], Iterable[int]] = self._all_links
+
+    # --- what this node wants ----------------------------------------------------------------------------
+
+    def wanted(self, target: Address, now: float, *, own: bool = True) -> None:
+        """Ask for an address, now and ever more rarely, until it is found or wanted no more.
+
+        Not ``own``: what waits for it here is others', and they may ask as well. Such a search leaves turns to
+        them, and waits a while when the node has just begun, which many do with the same messages.
+        """
+        search = self._searches.pop(target, None)
+        fresh = search is None or (own and not search.own)
+        if search is None or fresh:
+            asked = self._asked.get(target)
+            heard = max(asked.values()) - self._limits.asked_s if asked else -self._limits.search_max_s
+            search = _Search(now, heard, own)
+        self._searches[target] = search
+        search.wanted = now
+        if not fresh:
+            return
+        if len(self._searches) > self._limits.searches:
+            oldest = next(iter(self._searches))
+            self._stop(oldest)
+        if self._quiet_until is None:
+            self._quiet_until = now + self._limits.asked_s
+        if own or now >= self._quiet_until:
+            self.search_due(target, now)
+        else:
+            self._timers.set((Due.SEARCH, target), now + self._chance.stretch(self._limits.asked_s))
+
+    def search_due(self, target: Address, now: float) -> None:
+        """Ask for an address once more, if somebody still wants it."""
+        search = self._searches[target]
+        wait = min(self._limits.search_max_s, self._limits.search_min_s * 2.0 ** min(search.attempts, 32))
+        known = search.attempts and self._routes.find(target) is not None
+        unwanted = now - search.wanted > self._limits.search_max_s
+        if known or unwanted or self._served.link_for(target) is not None:
+            del self._searches[target]
+            return
+        if self._left_to_others(search, wait, now):
+            search.attempts += 1
+        elif self._may_ask(now):
+            search.attempts += 1
+            self._counter += 1
+            query = sign_query(self._node, target, self._boot, self._counter)
+            self._effects.count(counters.QUERY_MADE)
+            for number in self.eager_links() if search.attempts <= _TREE_TRIES else self._all_links():
+                self._effects.do(SendFrame(number, query))
+        self._timers.set((Due.SEARCH, target), now + self._chance.stretch(wait))
+
+    def found(self, destination: Destination, now: float) -> None:
+        """End the search for what has been found, and tell who else asked."""
+        node = address_of(destination.announce.node)
+        for target in (destination.address, node):
+            if target in self._searches:
+                self._stop(target)
+            for number in self._asked.get(target, {}):
+                if number in self.telling.neighbours and self.asked(destination, number, now):
+                    self.telling.answer(number, destination, now)
+
+    def expect(self, address: Address, now: float) -> None:
+        """Take a far route that is lost for a while as asked for, by this node and by those who were told it."""
+        self._remember(_HERE, address, now)
+        for number, neighbour in self.telling.neighbours.items():
+            if address in neighbour.told:
+                self._remember(number, address, now)
+
+    def seeks(self, address: Address, node: Identity) -> bool:
+        """Whether this node, or another through it, asks for an address or the node it is attached to."""
+        targets = (address, address_of(node))
+        return any(target in self._searches or target in self._asked for target in targets)
+
+    def asked(self, destination: Destination, number: int, now: float) -> bool:
+        """Whether a link has lately asked for a destination or for its node."""
+        targets = (destination.address, address_of(destination.announce.node))
+        return any(self._asked.get(target, {}).get(number, now) > now for target in targets)
+
+    # --- what others want ----------------------------------------------------------------------------------
+
+    def query(self, link: Link, query: Query, now: float) -> str:
+        """Take a query: answer it or pass it on; what is returned, if anything, is why the link must end."""
+        asker = self._askers.get(query.asker)
+        if query.asker == self._node.identity or (asker is not None and not asker.is_new(query)):
+            self._effects.count(counters.QUERY_DUPLICATE)
+            return ""
+        if query.hops > MAX_HOPS or not self.telling.neighbours[link.number].queries.take(1, now):
+            self._effects.count(counters.QUERY_OVER_RATE)
+            return ""
+        if not verify_query(query):
+            self._effects.count(counters.QUERY_FORGED)
+            return "a query with a false signature"
+        if not self._allowed(query, now):
+            self._effects.count(counters.QUERY_OVER_RATE)
+            return ""
+        self._remember(link.number, query.target, now)
+        if query.target in self._searches:
+            self._searches[query.target].heard = now
+        times = self._times((query.asker, query.target), now)
+        if not self._answer(link, query, times > 1, now):
+            self._pass_on(link, query, wide=times > _TREE_TRIES)
+        return ""
+
+    def link_gone(self, number: int) -> None:
+        """Forget what a link asked."""
+        for target in [target for target, links in self._asked.items() if number in links]:
+            del self._asked[target][number]
+            if not self._asked[target]:
+                del self._asked[target]
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _all_links(self) -> Iterable[int]:
+        return self.telling.neighbours
+
+    def _stop(self, target: Address) -> None:
+        del self._searches[target]
+        self._timers.cancel((Due.SEARCH, target))
+
+    def _left_to_others(self, search: _Search, wait: float, now: float) -> bool:
+        """Whether somebody else has asked lately, so this turn may pass (Trickle, RFC 6206); three of four at most."""
+        lately = now - search.heard < max(wait, self._limits.asked_s)
+        return lately and not search.own and search.attempts % _TURNS != _TURNS - 1
+
+    def _may_ask(self, now: float) -> bool:
+        if self._tokens is None:
+            self._tokens = Bucket(self._limits.search_rate, self._limits.search_burst, now)
+        return self._tokens.take(1, now)
+
+    def _allowed(self, query: Query, now: float) -> bool:
+        """Note a query whose signature is right; False: its asker makes too many."""
+        asker = self._askers.pop(query.asker, None) or _Asker(self._limits, now)
+        self._askers[query.asker] = asker
+        if len(self._askers) > self._limits.askers:
+            del self._askers[next(iter(self._askers))]
+        asker.note(query)
+        return asker.tokens.take(1, now)
+
+    def _remember(self, number: int, target: Address, now: float) -> None:
+        links = self._asked.pop(target, {})
+        links[number] = now + self._limits.asked_s
+        self._asked[target] = links
+        for oldest, waiting in tuple(self._asked.items())[:_SWEEP]:
+            if max(waiting.values()) <= now or len(self._asked) > self._limits.asked:
+                del self._asked[oldest]
+
+    def _answer(self, link: Link, query: Query, again: bool, now: float) -> bool:
+        """Answer for this node, or from a route; False: others are to be asked, be it because the route was no help."""
+        target = query.target
+        user = self._users.get(target)
+        if user is not None or target == self._node.address:
+            self._effects.count(counters.QUERY_ANSWERED)
+            if user is not None and again and self._renews(target, now):
+                self._users.renew(target)
+                for number in self.telling.neighbours:
+                    self._effects.do(SendFrame(number, user.announce))
+            else:
+                announce = user.announce if user is not None else self._own()
+                self._effects.do(SendFrame(link.number, announce))
+            return True
+        destination = self._routes.find(target)
+        if destination is None or not self.telling.answer(link.number, destination, now):
+            return False
+        self._effects.count(counters.QUERY_ANSWERED)
+        return not again
+
+    def _pass_on(self, link: Link, query: Query, *, wide: bool) -> None:
+        if self._leaf or query.hops >= MAX_HOPS:
+            return
+        number = self._served.link_for(query.target)
+        everybody = self._all_links if wide else self.eager_links
+        onward = everybody() if number is None else (number,)
+        passed = replace(query, hops=query.hops + 1)
+        for number in onward:
+            if number != link.number:
+                self._effects.count(counters.QUERY_PASSED)
+                self._effects.do(SendFrame(number, passed))
+
+    def _times(self, key: tuple[Identity, Address], now: float) -> int:
+        """Count how often this has been asked lately; remembered as long as askers are."""
+        at, times = self._answered.pop(key, (now, 0))
+        times = times + 1 if now - at < self._limits.route_idle_s else 1
+        self._answered[key] = now, times
+        if len(self._answered) > self._limits.askers:
+            del self._answered[next(iter(self._answered))]
+        return times
+
+    def _renews(self, user: Address, now: float) -> bool:
+        if now - self._renewed.get(user, -self._limits.renew_s) < self._limits.renew_s:
+            return False
+        self._renewed[user] = now
+        return True
+
+    def _own(self) -> Announce:
+        """Return the announce of a node for its own address, which only a query brings forth."""
+        if self._own_announce is None:
+            self._own_announce = sign_announce(self._node, node=self._node.identity, boot=self._boot, counter=1)
+        return self._own_announce

@@ -1,0 +1,134 @@
+"""A transaction that the store could not take: the core goes back to where it had not been."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qpq.mesh import counters
+from qpq.mesh.events import SendRefused, State, StateChanged
+from qpq.mesh.outbox import Outgoing
+from qpq.mesh.records import (
+    InboxInsert,
+    KnownDelete,
+    OutboxInsert,
+    OutboxState,
+    ProofInsert,
+    RelayCopies,
+    RelayDelete,
+    RelayInsert,
+    TombstoneInsert,
+)
+from qpq.wire.envelope import CHANNEL_TAG_SIZE
+from qpq.wire.frames import CustodyCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qpq.crypto.identity import Identity
+    from qpq.mesh.channels import Channels
+    from qpq.mesh.custody import Custody
+    from qpq.mesh.effects import Effects
+    from qpq.mesh.events import PersistFailed
+    from qpq.mesh.keeping import Keeping
+    from qpq.mesh.neighbours import Neighbours
+    from qpq.mesh.posting import Posting
+    from qpq.mesh.receiving import Receiving
+    from qpq.mesh.records import Operation
+    from qpq.mesh.relaying import Relaying
+    from qpq.mesh.tombstones import Tombstones
+
+
+_SMALL = (OutboxState, ProofInsert, RelayCopies, RelayDelete, KnownDelete)
+"""What is true, and what a store without room still takes, whatever else of its transaction did not fit."""
+
+
+class Undoing:
+    """Takes PersistFailed: what was to be kept is not, its sender is told; what was to be forgotten stays forgotten.
+
+    A state that could not be written is still true and is told; after a restart the message
+    is sent once more and answered by the same receipt.
+    """
+
+    __slots__ = (
+        "_channels",
+        "_custody",
+        "_effects",
+        "_keeping",
+        "_neighbours",
+        "_posting",
+        "_receiving",
+        "_relaying",
+        "_table",
+        "_tombstones",
+    )
+
+    def __init__(
+        self,
+        *,
+        effects: Effects,
+        neighbours: Neighbours,
+        custody: Custody,
+        tombstones: Tombstones,
+        posting: Posting,
+        receiving: Receiving,
+        relaying: Relaying,
+        keeping: Keeping,
+        channels: Channels,
+    ) -> None:
+        self._effects = effects
+        self._neighbours = neighbours
+        self._custody = custody
+        self._tombstones = tombstones
+        self._posting = posting
+        self._receiving = receiving
+        self._relaying = relaying
+        self._keeping = keeping
+        self._channels = channels
+        self._table: dict[type[Operation], Callable[[Any, float], None]] = {
+            InboxInsert: self._inbox_insert,
+            RelayInsert: self._relay_insert,
+            TombstoneInsert: self._tombstone_insert,
+        }
+
+    def failed(self, event: PersistFailed, now: float) -> None:
+        """Take back what the operations stand for; what is true all the same is written alone, once."""
+        self._effects.count(counters.STORE_FAILED)
+        small = [operation for operation in event.operations if isinstance(operation, _SMALL)]
+        retry = len(small) < len(event.operations)
+        for operation in event.operations:
+            if isinstance(operation, OutboxInsert):
+                self._outbox_insert(operation, event.reason, now)
+            elif isinstance(operation, OutboxState) and operation.state is not State.DELIVERED:  # that has been told
+                told = StateChanged(operation.user, operation.message_id, operation.state, operation.copies)
+                (self._effects.after if retry else self._effects.do)(told)
+            elif type(operation) in self._table:
+                self._table[type(operation)](operation, now)
+        for operation in small if retry else ():
+            self._effects.persist(operation)
+
+    def _outbox_insert(self, operation: OutboxInsert, reason: str, now: float) -> None:
+        message = self._custody.get(operation.envelope_id)
+        if isinstance(message, Outgoing):
+            self._posting.drop(message, now)
+        self._channels.forget(operation.user, operation.message_id)
+        self._effects.count(counters.MESSAGE_REFUSED)
+        self._effects.do(SendRefused(operation.user, operation.message_id, reason))
+
+    def _inbox_insert(self, operation: InboxInsert, _now: float) -> None:
+        self._receiving.undo(operation)
+        if operation.envelope_id and not operation.channel:
+            self._refuse(operation.via, operation.envelope_id)
+
+    def _relay_insert(self, operation: RelayInsert, now: float) -> None:
+        if len(operation.recipient) == CHANNEL_TAG_SIZE:
+            self._keeping.undo(operation, now)
+        elif self._relaying.undo(operation, now):
+            self._refuse(operation.via, operation.envelope_id)
+
+    def _tombstone_insert(self, operation: TombstoneInsert, _now: float) -> None:
+        self._tombstones.remove(operation.envelope_id)
+
+    def _refuse(self, via: Identity | None, envelope_id: bytes) -> None:
+        link = self._neighbours.link_to(via) if via is not None else None
+        if link is not None:
+            self._receiving.refuse(link, envelope_id, CustodyCode.QUOTA)

@@ -1,0 +1,59 @@
+"""The order of effects: what hangs on the store, what does not, and what nothing hangs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cores import pair
+from qpq.mesh.effects import Effects
+from qpq.mesh.events import Count, Persist, SendFrame, State, StateChanged
+from qpq.mesh.records import OutboxState, TombstoneDelete
+from qpq.wire.frames import Receipt
+
+if TYPE_CHECKING:
+    from qpq.mesh import events
+
+STATE = OutboxState(b"u" * 32, b"m" * 16, State.DELIVERED, 1)  # type: ignore[arg-type]
+STONE = TombstoneDelete(b"u" * 32, b"i" * 32)  # type: ignore[arg-type]
+
+
+def test_a_note_comes_last_and_need_not_be_written_at_once() -> None:
+    effects = Effects()
+    effects.note(STATE)
+    effects.prove(1, b"s" * 16, b"h" * 32)
+    effects.count("n")
+    assert not effects.persists
+    assert effects.take() == [
+        Count("n"),
+        SendFrame(1, Receipt(((b"s" * 16, b"h" * 32),))),
+        Persist((STATE,), prompt=False),
+    ]
+    assert effects.take() == []
+
+
+def test_a_note_joins_what_is_written_at_once() -> None:
+    effects = Effects()
+    effects.note(STATE)
+    effects.persist(STONE)
+    effects.after(Count("n"))
+    assert effects.take() == [Persist((STONE, STATE)), Count("n")]
+
+
+def test_a_receipt_is_told_before_it_is_written_since_it_proves_itself() -> None:
+    world, anna, ben = pair(1)
+    message = world.send(anna, ben.user.address, "hi")
+    told: list[events.Effect] = []
+    handle = anna.core.handle
+
+    def listen(event: events.Event, now: float) -> list[events.Effect]:
+        effects = handle(event, now)
+        told.extend(effects)
+        return effects
+
+    anna.core.handle = listen  # type: ignore[method-assign]
+    world.run(1)
+    kinds = [effect for effect in told if isinstance(effect, (StateChanged, Persist))]
+    assert kinds[-2:] == [
+        StateChanged(anna.user.address, message, State.DELIVERED, 0),
+        Persist((OutboxState(anna.user.address, message, State.DELIVERED, 0),), prompt=False),
+    ]
