@@ -1,7 +1,8 @@
-"""`make demo`: three nodes on this machine find each other and exchange messages, narrated.
+"""`make demo`: nodes on this machine find each other and exchange messages, narrated, in two acts.
 
-As root each node lives in a network namespace of its own on one bridge and discovery does
-the rest, as in a house; otherwise all three are on loopback and each is told one address.
+First three on one cable; then three in a line, whose ends know nothing of each other. As root
+each node lives in a network namespace of its own and discovery does the rest, as in a house;
+otherwise all are on loopback and are told one another's addresses.
 Exit status 1 when something that is told did not happen; it ends within a minute.
 
 usage: demo.py [--loopback]
@@ -22,10 +23,14 @@ sys.path[:0] = [str(Path(__file__).resolve().parent / folder) for folder in ("ne
 from netns import Lab, usable  # noqa: E402 (the rigs are no package)
 from node import Node, wait_for  # noqa: E402
 
+from qpq.errors import QpqError  # noqa: E402 (node.py knows where it is)
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAMES = ("anna", "bert", "cleo")
+LINE = ("dora", "emil", "frieda")
+TOPIC = "dorfplatz"
 FIRST_PORT = 17_000
 LIMIT = 60.0  # seconds for everything
 
@@ -60,12 +65,14 @@ class Stage:
 def main() -> int:
     """Play the whole piece; return 1 when something was missed."""
     stage = Stage(time.monotonic())
-    with ExitStack() as stack:
-        nodes = make_nodes(stage, stack, loopback="--loopback" in sys.argv or not usable())
-        play(stage, nodes)
-        if stage.missed:
-            for node in nodes:
-                print(f"--- log of {node.name}\n{node.log()[-3000:]}", file=sys.stderr)
+    loopback = "--loopback" in sys.argv or not usable()
+    for make, act in ((make_nodes, play), (make_line, play_line)):
+        with ExitStack() as stack:
+            nodes = make(stage, stack, loopback=loopback)
+            act(stage, nodes)
+            if stage.missed:
+                for node in nodes:
+                    print(f"--- log of {node.name}\n{node.log()[-3000:]}", file=sys.stderr)
     print(f"\n{'everything happened' if not stage.missed else f'{stage.missed} things did not happen'}")
     return int(stage.missed > 0)
 
@@ -86,6 +93,29 @@ def make_nodes(stage: Stage, stack: ExitStack, *, loopback: bool) -> list[Node]:
         stage.say("each is told the addresses of those before it, nothing more")
         ports = [FIRST_PORT + os.getpid() % 10_000 * 3 + n for n in range(len(NAMES))]
         nodes = [Node(name, arguments=_loopback(ports, n)) for n, name in enumerate(NAMES)]
+    for node in nodes:
+        stack.callback(node.close)
+    return nodes
+
+
+def make_line(stage: Stage, stack: ExitStack, *, loopback: bool) -> list[Node]:
+    """Make three nodes in a line, not running yet: the middle one is on both cables."""
+    dora, emil, frieda = LINE
+    if not loopback:
+        stage.say("three more nodes, two cables: emil is on both, dora and frieda on one each")
+        lab = stack.enter_context(Lab())
+        hosts = {name: lab.namespace(name) for name in LINE}
+        for number, end in enumerate((dora, frieda), 1):
+            cable = lab.segment()
+            cable.attach(hosts[end], ipv4=f"10.72.{number}.1/24")
+            cable.attach(hosts[emil], f"eth{number}", ipv4=f"10.72.{number}.2/24")
+        nodes = [Node(name, prefix=hosts[name].command()) for name in LINE]
+    else:
+        stage.say("three more nodes: emil is told of dora and frieda, these of nobody")
+        ports = [FIRST_PORT + os.getpid() % 10_000 * 3 + n for n in range(len(LINE))]
+        quiet = [["--listen", f"127.0.0.1:{port}", "--no-mdns", "--no-beacon"] for port in ports]
+        quiet[1] += [word for end in (0, 2) for word in ("--peer", f"127.0.0.1:{ports[end]}")]
+        nodes = [Node(name, arguments=quiet[n]) for n, name in enumerate(LINE)]
     for node in nodes:
         stack.callback(node.close)
     return nodes
@@ -132,6 +162,59 @@ def play(stage: Stage, nodes: list[Node]) -> None:
 
     for node in nodes:
         stage.check(f"{node.name} stops cleanly", node.stop() == 0)
+
+
+def play_line(stage: Stage, nodes: list[Node]) -> None:
+    """Reach who is not linked, all at once, and who is not there."""
+    dora, emil, frieda = nodes
+    for node in nodes:
+        node.start(wait=False)
+    for node in nodes:
+        node.wait_ready()
+    target = user(frieda)
+    stage.expect("emil has a link to both ends", lambda: len(emil.linked()) == len(nodes) - 1)
+    stage.expect("dora has heard of frieda, two links away", lambda: hops(dora, target) == len(nodes) - 1)
+    stage.check("dora has no link to frieda", frieda.identity() not in dora.linked())
+    talk(stage, dora, frieda, target, "Frieda, hörst du mich über Emil?")
+
+    for node in nodes:
+        node.ask("mesh.subscribe", topic=TOPIC)
+    stage.say(f"all three read the open channel #{TOPIC}; dora says something to all")
+    dora.ask("mesh.broadcast", topic=TOPIC, text="Heute Abend grillen wir.")
+    for node in (emil, frieda):
+        stage.expect(f"{node.name} reads it in #{TOPIC}", lambda node=node: TOPIC in channels(node))
+
+    stage.say("frieda leaves; dora writes to her and leaves too")
+    stage.check("frieda stopped cleanly", frieda.stop() == 0)
+    stage.expect("emil noticed that frieda is gone", lambda: len(emil.linked()) == 1)
+    message = dora.send(target, "Bring Kohle mit.")
+    stage.expect("emil has taken the message: relayed", lambda: dora.state(message) == "relayed")
+    stage.check("dora stopped cleanly", dora.stop() == 0)
+    frieda.start()
+    stage.expect("frieda is back and has it, though dora is off", lambda: "Bring Kohle mit." in frieda.texts())
+    dora.start()
+    stage.expect("dora is back and learns that it is delivered", lambda: dora.state(message) == "delivered")
+    stage.check("frieda has it, once", frieda.texts().count("Bring Kohle mit.") == 1)
+    for node in nodes:
+        stage.check(f"{node.name} stops cleanly", node.stop() == 0)
+
+
+def user(node: Node) -> str:
+    """Return the id of a node's first user."""
+    return str(node.ask("mesh.identity")["users"][0]["id"])  # type: ignore[index]
+
+
+def hops(node: Node, target: str) -> int:
+    """Return how many links away somebody is; 0: not to be reached now."""
+    try:
+        return int(node.ask("mesh.trace", peer=target)["hops"])  # type: ignore[index]
+    except QpqError:
+        return 0
+
+
+def channels(node: Node) -> set[str]:
+    """Return the topics of the messages in an inbox."""
+    return {str(row.get("channel")) for row in node.inbox()}
 
 
 def talk(stage: Stage, sender: Node, recipient: Node, identity: str, text: str) -> None:

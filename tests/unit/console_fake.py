@@ -49,6 +49,27 @@ def usual() -> dict[str, Any]:
             {"id": MESSAGE, "from": ANNA, "from_name": "anna", "text": "hi", "received": 0, "urgent": False}
         ],
         "mesh.outbox": [{"id": MESSAGE, "to": ANNA, "text": "ho", "created": 0, "state": "delivered"}],
+        "mesh.route": [
+            {
+                "id": ANNA,
+                "name": "anna",
+                "node": NODE,
+                "next_hop": NODE,
+                "hops": 3,
+                "cost": 3.5,
+                "age_s": 61,
+                "score": 1.0,
+            }
+        ],
+        "mesh.ping": {"id": ANNA, "name": "anna", "rtt_ms": 12.5, "hops": 1},
+        "mesh.trace": {"id": ANNA, "name": "anna", "rtt_ms": 12.5, "hops": 2, "path": [{"id": NODE}, {"id": ANNA}]},
+        "mesh.store": {"inbox": 3, "unread": 1, "relayed": 5, "relayed_bytes": 2048, "durable": True},
+        "mesh.channels": [
+            {"topic": "news", "kind": "open", "public": True, "signers": []},
+            {"topic": "board", "kind": "announcement", "public": False, "signers": [{"id": ANNA, "name": "anna"}]},
+        ],
+        "mesh.subscribe": {"topic": "news", "kind": "open", "public": True, "share": "qpq-channel:aeaaabdomv3xg"},
+        "mesh.broadcast": {"id": MESSAGE, "channel": "news", "public": True, "state": "queued"},
         "mesh.identity": {"id": NODE, "users": [{"name": "me", "id": ANNA}]},
         "mesh.user.list": [{"name": "me", "id": ANNA}],
         "mesh.user.export": {"armour": "qpq-identity-1:AAAA"},

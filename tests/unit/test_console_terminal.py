@@ -248,7 +248,7 @@ def test_tab_offers_what_may_stand_there() -> None:
     assert "/quit " in offered("/")
     assert offered("hello") == []
     assert offered("") == []
-    assert offered("/mesh u") == ["unblock ", "unmute ", "user "]
+    assert offered("/mesh u") == ["unblock ", "unmute ", "unsubscribe ", "user "]
     assert offered("/mesh user ") == ["add ", "export ", "import ", "list ", "remove "]
     assert offered("/mesh send an") == ["anna ", "annie "]
     assert offered('/mesh send "Be') == ['"Bert B" ']
@@ -263,7 +263,7 @@ def test_tab_offers_what_may_stand_there() -> None:
 
 
 def test_tab_offers_nothing_that_the_restricted_console_refuses() -> None:
-    assert offered("/mesh u", restricted=True) == ["unblock ", "unmute "]
+    assert offered("/mesh u", restricted=True) == ["unblock ", "unmute ", "unsubscribe "]
     assert offered("/mesh send anna --", restricted=True) == ["--json ", "--ttl ", "--urgent ", "--wait "]
     assert "/doctor " not in offered("/", restricted=True)
 

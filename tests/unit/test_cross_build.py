@@ -47,6 +47,13 @@ Linker script and memory map
  .text.main     0x00400000       0x10 /c/steps/program-mips_24kc-1/o/000_main.o
  .text.a_function_with_a_long_name
                 0x00400010       0x20 /c/libpython3.13.a(ceval.o)
+ .rodata.str1.4
+                0x00400030       0x19 /c/libsqlite3.a(000_sqlite3.o)
+                                 0x20 (size before relaxing)
+ .rodata.str1.4
+                0x00400050       0x08 /c/libpython3.13.a(ceval.o)
+ .rodata.str1.4
+                0x00400054       0x0c /c/libsqlite3.a(000_sqlite3.o)
  .bss           0x00500000      0x100 /c/libpython3.13.a(ceval.o)
  .pdr           0x00000000       0x99 /c/libpython3.13.a(ceval.o)
  .rodata.cold_data
@@ -146,9 +153,10 @@ def test_blocks_for_type_checkers_are_left_out() -> None:
 def test_sizes_are_read_from_the_map_of_gnu_ld(tmp_path: Path) -> None:
     assert _parts(tmp_path, GNU_MAP) == {
         "bytecode": 0x300,
-        "CPython core": 0x20,
+        "CPython core": 0x20 + 0x04,  # the end of its strings is the beginning of SQLite's
+        "SQLite": 0x19 + 0x0C,
         "start": 0x10,
-        size.REST: 0x1000 - 0x330,
+        size.REST: 0x1000 - 0x330 - 0x29,
     }
 
 
@@ -189,6 +197,16 @@ def test_an_elf_that_must_not_be_shipped_is_refused(tmp_path: Path, data: bytes,
     (tmp_path / "qpq").write_bytes(data)
     with pytest.raises(CrossError, match=fault):
         elf.check(tmp_path / "qpq")
+
+
+def test_an_elf_that_must_be_movable_is_position_independent_and_has_relro(tmp_path: Path) -> None:
+    (tmp_path / "qpq").write_bytes(_elf(6))
+    with pytest.raises(CrossError, match="not position-independent, has no RELRO"):
+        elf.check(tmp_path / "qpq", movable=True)
+    data = bytearray(_elf(6, (elf.RELRO, 4)))
+    struct.pack_into(">H", data, 16, elf.SHARED_OBJECT)
+    (tmp_path / "qpq").write_bytes(data)
+    assert elf.check(tmp_path / "qpq", movable=True)[2:] == ["position-independent", "RELRO"]
 
 
 def test_a_file_that_is_not_what_its_pin_says_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,8 @@ def _check(name: str, **given: object) -> Args:
     return check_args(name, find(name), given)
 
 
-RESTRICTED_NEVER = ("metrics", "doctor", "mesh.server", "mesh.user.add", "mesh.user.remove", "mesh.user.list",
-                    "mesh.user.export", "mesh.user.import", "become")  # fmt: skip
+RESTRICTED_NEVER = ("metrics", "doctor", "mesh.server", "mesh.forget", "mesh.user.add", "mesh.user.remove",
+                    "mesh.user.list", "mesh.user.export", "mesh.user.import", "become")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RESTRICTED_NEVER)
@@ -39,7 +39,11 @@ def test_a_restricted_console_gets_no_export_settings_or_dialling(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["mesh.send", "mesh.inbox", "mesh.outbox", "mesh.delete", "mesh.block", "mesh.name", "become"]
+    "name",
+    [
+        *("become", "mesh.send", "mesh.inbox", "mesh.outbox", "mesh.delete", "mesh.block", "mesh.name", "mesh.ping"),
+        *("mesh.trace", "mesh.broadcast", "mesh.subscribe", "mesh.unsubscribe", "mesh.channels"),
+    ],
 )
 def test_the_read_only_see_and_change_nothing_of_anybody(name: str) -> None:
     with pytest.raises(DeniedError, match="members of the socket's group"):
@@ -47,7 +51,7 @@ def test_the_read_only_see_and_change_nothing_of_anybody(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mesh.server", "mesh.user.add", "mesh.user.remove", "mesh.user.export", "mesh.user.import"]
+    "name", ["mesh.server", "mesh.forget", "mesh.user.add", "mesh.user.remove", "mesh.user.export", "mesh.user.import"]
 )
 def test_only_an_admin_dials_and_handles_identities(name: str) -> None:
     check_role(name, find(name), _caller(Role.ADMIN))
@@ -56,7 +60,8 @@ def test_only_an_admin_dials_and_handles_identities(name: str) -> None:
 
 
 def test_a_restricted_user_can_read_and_write_messages() -> None:
-    for name in ("mesh.send", "mesh.inbox", "mesh.outbox", "mesh.delete", "watch", "status", "version", "mesh.peers"):
+    mesh = "send inbox outbox delete peers route store ping trace subscribe unsubscribe channels broadcast"
+    for name in ("watch", "status", "version", *[f"mesh.{word}" for word in mesh.split()]):
         check_role(name, find(name), _caller(Role.USER, restricted=True))
 
 
@@ -74,6 +79,15 @@ def test_every_command_of_the_console_is_in_the_table() -> None:
         "unmute",
         "identity",
         "name",
+        "store",
+        "route",
+        "ping",
+        "trace",
+        "subscribe",
+        "unsubscribe",
+        "channels",
+        "broadcast",
+        "forget",
     ]
     users = ["add", "remove", "list", "export", "import"]
     expected = {"status", "version", "metrics", "watch", "become", "doctor"}
@@ -123,7 +137,7 @@ def test_arguments_that_are_not_given_have_their_default() -> None:
         ("mesh.user.add", {"name": "../x"}, "name must be"),
         ("mesh.user.add", {}, "needs name"),
         ("become", {"user": "a" * 33}, "at most 32"),
-        ("mesh.user.import", {"armour": "x" * 65537, "passphrase": "y"}, "at most 65536"),
+        ("mesh.user.import", {"armour": "x" * 196609, "passphrase": "y"}, "at most 196608"),
         ("status", {"x": 1}, "takes no argument 'x'"),
     ],
 )

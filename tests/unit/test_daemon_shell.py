@@ -7,9 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from qpq.daemon.shell import Shell
+from flood_kit import broadcast
+from qpq.daemon.shell import LATE_S, Shell
 from qpq.mesh import events
-from qpq.store.faults import StoreDamagedError
+from qpq.mesh.events import Persist
+from qpq.store.faults import StoreDamagedError, StoreError
+from qpq.wire.envelope import encode_envelope
 
 
 class Parts:
@@ -53,3 +56,121 @@ def test_an_envelope_that_cannot_be_read_costs_that_message_only(
 
     assert asyncio.run(put()).get("store.unreadable", 0) == unreadable
     assert parts.queued == []
+
+
+class Books(Parts):
+    """A core that wants what it is given to be persisted, and a store that notes what it gets in one transaction."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.written: list[list[object]] = []
+        self.faults = 0
+
+    def handle(self, event: Any, _now: float) -> list[object]:
+        return [event]
+
+    def apply(self, operations: list[object]) -> None:
+        if self.faults:
+            self.faults -= 1
+            raise StoreError("no room")
+        self.written.append(list(operations))
+
+
+def late(*operations: str) -> Persist:
+    return Persist(cast("Any", operations), prompt=False)
+
+
+def prompt(*operations: str) -> Persist:
+    return Persist(cast("Any", operations))
+
+
+def test_what_nothing_hangs_on_is_written_a_little_later_with_others_of_its_kind() -> None:
+    books = cast("Any", Books())
+
+    async def put() -> None:
+        shell = Shell(books, books, books, books, group=False)
+        for event in (late("a"), prompt("b"), late("c", "d")):
+            shell.put(cast("Any", event))
+        assert books.written == [["b"]]
+        await asyncio.sleep(4 * LATE_S)
+        assert books.written == [["b"], ["a", "c", "d"]]
+        shell.put(cast("Any", late("e")))
+        shell.settle()
+        shell.settle()
+        assert books.written[2:] == [["e"]]
+        shell.put(cast("Any", late("f")))
+        shell.close()
+        assert books.written[3:] == [["f"]]
+
+    asyncio.run(put())
+
+
+def test_a_group_takes_along_what_may_come_late() -> None:
+    books = cast("Any", Books())
+
+    async def put() -> None:
+        shell = Shell(books, books, books, books, group=True)
+        shell.put(cast("Any", late("a")))
+        shell.flush()
+        assert books.written == []
+        for event in (prompt("b"), late("c"), prompt("d")):
+            shell.put(cast("Any", event))
+        shell.flush()
+        assert books.written == [["a", "b", "d"]]
+        shell.settle()
+        assert books.written[1:] == [["c"]]
+
+    asyncio.run(put())
+
+
+def test_what_a_full_store_refuses_to_a_group_is_tried_again_alone() -> None:
+    books = cast("Any", Books())
+
+    async def put() -> dict[str, int]:
+        shell = Shell(books, books, books, books, group=True)
+        shell.put(cast("Any", late("a")))
+        shell.flush()
+        books.faults = 1
+        shell.put(cast("Any", prompt("b")))
+        shell.flush()
+        shell.settle()
+        assert books.written == [["b"], ["a"]]
+        books.faults = 1
+        shell.put(cast("Any", late("c")))
+        shell.close()
+        assert books.written == [["b"], ["a"]]
+        return shell.counters
+
+    counters = asyncio.run(put())
+    assert counters["store.group_failed"] == 1
+    assert counters["store.late_failed"] == 1
+
+
+class Rereading(Parts):
+    """A core that asks for two envelopes at a tick and notes what it is handed back."""
+
+    def __init__(self, found: bytes | Exception | None) -> None:
+        super().__init__(found)
+        self.recalled: list[events.Recalled] = []
+
+    def handle(self, event: object, _now: float) -> list[object]:
+        if isinstance(event, events.Recalled):
+            self.recalled.append(event)
+            return []
+        return [events.Recall((b"i" * 32, b"j" * 32))]
+
+
+@pytest.mark.parametrize(
+    ("found", "given"), [(encode_envelope(broadcast()), 2), (StoreDamagedError("a page is damaged"), 0), (None, 0)]
+)
+def test_what_is_recalled_comes_back_once_even_if_nothing_is_there(found: bytes | Exception | None, given: int) -> None:
+    core = cast("Any", Rereading(found))
+
+    async def put() -> None:
+        shell = Shell(core, core, core, core, group=False)
+        shell.put(events.Tick())
+        assert core.recalled == []
+        await asyncio.sleep(0)
+
+    asyncio.run(put())
+    assert core.recalled == [events.Recalled((broadcast(),) * given)]

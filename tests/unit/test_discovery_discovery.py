@@ -14,7 +14,8 @@ from discovery_kit import interface, loopback, run
 
 from qpq.crypto.identity import Identity
 from qpq.discovery import discovery as module
-from qpq.discovery.discovery import Discovery, DiscoveryConfig, MdnsMode
+from qpq.discovery.config import DiscoveryConfig, MdnsMode
+from qpq.discovery.discovery import Discovery
 from qpq.discovery.errors import DiscoveryError, MdnsUnavailableError
 from qpq.mesh.events import PeerFound, Via
 

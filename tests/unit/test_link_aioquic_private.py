@@ -15,18 +15,22 @@ import pytest
 from aioquic import tls
 from aioquic.quic import connection, packet_builder
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
+from aioquic.quic.crypto import CryptoPair
+from aioquic.quic.recovery import QuicPacketPacer, QuicPacketRecovery, QuicPacketSpace
 from aioquic.quic.stream import QuicStream, QuicStreamReceiver, QuicStreamSender
 from link_world import linked
 
-from qpq.link import aioquic_private, aioquic_private_recovery, aioquic_private_tls
+from qpq.link import aioquic_private, aioquic_private_packets, aioquic_private_recovery, aioquic_private_tls
 from qpq.link.aioquic_private_tls import LinkContext
 from qpq.wire.frames import Receipt
 
 if TYPE_CHECKING:
     from qpq.link.aioquic_private import LinkConnection
 
-SOURCES = [Path(module.__file__) for module in (aioquic_private, aioquic_private_recovery, aioquic_private_tls)]
+SOURCES = [
+    Path(module.__file__)
+    for module in (aioquic_private, aioquic_private_packets, aioquic_private_recovery, aioquic_private_tls)
+]
 LINK = SOURCES[0].parent
 
 # What is called or overridden: its parameters, as this program passes or takes them.
@@ -43,12 +47,23 @@ METHODS: dict[Any, dict[str, tuple[str, ...]]] = {
         "_write_stream_frame": ("builder", "space", "stream", "max_offset"),
         "_on_max_stream_data_delivery": ("delivery", "stream"),
         "_idle_timeout": (),
+        "get_timer": (),
+        "_on_ack_delivery": ("delivery", "space", "highest_acked"),
+        "_payload_received": ("context", "plain"),
         "datagrams_to_send": ("now",),
+        "receive_datagram": ("data", "addr", "now"),
     },
+    CryptoPair: {
+        "decrypt_packet": ("packet", "encrypted_offset", "expected_packet_number"),
+        "encrypt_packet": ("plain_header", "plain_payload", "packet_number"),
+    },
+    QuicPacketPacer: {"next_send_time": ("now",), "update_after_send": ("now",)},
     QuicPacketRecovery: {
+        "on_ack_received": ("ack_rangeset", "ack_delay", "now", "space"),
         "on_packet_sent": ("packet", "space"),
         "on_loss_detection_timeout": ("now",),
         "get_probe_timeout": (),
+        "_detect_loss": ("now", "space"),
         "_on_packets_lost": ("congestion_event", "now", "packets", "persistent_congestion", "space"),
     },
     tls.Context: {
@@ -66,24 +81,38 @@ METHODS: dict[Any, dict[str, tuple[str, ...]]] = {
 # What is read or set on a living link: where it is, and its names.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "": (
-        "_ack_delay", "_close_at", "_close_event", "_close_pending", "_crypto_buffers", "_crypto_streams",
-        "_handshake_complete",
+        "_ack_delay", "_ack_eliciting_sent_since_receipt", "_close_at", "_close_event", "_close_pending",
+        "_crypto_buffers", "_crypto_streams", "_cryptos", "_events", "_handshake_complete",
         "_handshake_confirmed", "_handshake_done_pending", "_host_cid_seq", "_host_cids", "_is_client",
-        "_local_active_connection_id_limit", "_local_initial_source_connection_id", "_local_max_streams_bidi",
-        "_local_max_streams_uni", "_logger", "_loss", "_network_paths", "_original_destination_connection_id",
-        "_pacing_at", "_peer_cid", "_probe_pending", "_remote_active_connection_id_limit", "_retire_connection_ids",
-        "_spaces", "_state", "_streams", "host_cid", "tls",
+        "_local_ack_delay_exponent", "_local_active_connection_id_limit", "_local_initial_source_connection_id",
+        "_local_max_data", "_local_max_streams_bidi", "_local_max_streams_uni", "_logger", "_loss", "_loss_at",
+        "_max_datagram_size", "_network_paths", "_original_destination_connection_id", "_pacing_at",
+        "_packet_number", "_peer_cid", "_probe_pending", "_remote_ack_delay_exponent",
+        "_remote_active_connection_id_limit", "_remote_max_data", "_remote_max_data_used", "_retire_connection_ids",
+        "_spaces", "_spin_bit", "_spin_highest_pn", "_state", "_streams", "host_cid", "tls",
     ),
-    "_loss": ("_logger", "_pto_count", "_rtt_initialized", "_rtt_smoothed"),
+    "_local_max_data": ("used",),
+    "_loss": (
+        "_logger", "_pacer", "_pto_count", "_rtt_initialized", "_rtt_smoothed",
+        "_time_of_last_sent_ack_eliciting_packet", "bytes_in_flight",
+        "congestion_window",
+    ),
     "_local_max_streams_bidi": ("sent", "value"),
     "_host_cids.0": ("cid", "was_sent"),
-    "_network_paths.0": ("is_validated", "remote_challenges"),
-    "_streams.0": ("max_stream_data_local", "max_stream_data_local_sent", "receiver", "sender", "stream_id"),
-    "_streams.0.receiver": ("stop_pending",),
-    "_streams.0.sender": ("_buffer_start", "_buffer_stop", "buffer_is_empty", "reset_pending"),
+    "_network_paths.0": ("addr", "bytes_sent", "is_validated", "remote_challenges"),
+    "_one_rtt": ("key_phase",),
+    "_streams.0": (
+        "is_blocked", "max_stream_data_local", "max_stream_data_local_sent", "max_stream_data_remote", "receiver",
+        "sender", "stream_id",
+    ),
+    "_streams.0.receiver": ("_buffer", "_buffer_start", "_final_size", "highest_offset", "stop_pending"),
+    "_streams.0.sender": (
+        "_buffer_start", "_buffer_stop", "_pending", "buffer_is_empty", "highest_offset", "next_offset",
+        "reset_pending",
+    ),
     "_space": (
-        "ack_at", "ack_eliciting_in_flight", "ack_queue", "largest_acked_packet", "largest_received_packet",
-        "sent_packets",
+        "ack_at", "ack_eliciting_in_flight", "ack_queue", "expected_packet_number", "largest_acked_packet",
+        "largest_received_packet", "largest_received_time", "received_packets", "sent_packets",
     ),
     "tls": (
         "_cipher_suites", "_is_client", "_max_early_data", "_peer_certificate", "_receive_buffer",
@@ -132,7 +161,7 @@ def test_every_private_name_in_use_is_in_these_tables() -> None:
         | {n for names in ATTRIBUTES.values() for n in names}
     )
     tree = ast.parse("\n".join(file.read_text().replace("from __future__ import annotations", "") for file in SOURCES))
-    own = {"_hooks", "_trust", "_window", "_acknowledged_up_to", "_space", "_crypto_stream", "_redeem"}
+    own = {"_hooks", "_trust", "_window", "_acknowledged_up_to", "_space", "_crypto_stream", "_one_rtt", "_redeem"}
     own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     used = {
         node.attr

@@ -211,7 +211,9 @@ def test_two_hundred_connects_in_a_row_leave_nothing_behind() -> None:
                 assert not hub._links
                 assert not hub._by_id
                 assert len(hub.tickets) <= 1
-                assert station.endpoint.counters == {"datagrams_lost": 0, "half_open": 0}
+                counters = station.endpoint.counters
+                assert counters.pop("dropped_unknown", 0) < 10  # sent again just before the end was heard
+                assert counters == {"datagrams_lost": 0, "half_open": 0}
             gc.collect()
             assert sum(1 for ghost in ghosts if ghost() is not None) <= 1
 

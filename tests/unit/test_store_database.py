@@ -209,7 +209,7 @@ def test_any_text_comes_back_as_it_was() -> None:
 def test_ids_are_listed_for_prefixes() -> None:
     database = Database(":memory:")
     database.apply((outgoing(1), incoming(1), incoming(2), incoming(3, user=BERT)))
-    assert database.message_ids(ANNA) == [incoming(1).message_id, incoming(2).message_id]
+    assert database.message_ids(ANNA, "a") == [incoming(1).message_id, incoming(2).message_id]
     assert database.correspondents(ANNA) == [BERT]
 
 
@@ -240,19 +240,30 @@ def test_finished_messages_are_history_of_bounded_length() -> None:
 
 def test_history_that_its_user_thinned_out_is_not_cut_further() -> None:
     database = Database(":memory:", history=10)
-    for number in range(73):
-        database.apply((outgoing(number),))
-        database.apply((OutboxState(ANNA, outgoing(number).message_id, State.DELIVERED, 0),))
-    database.apply(tuple(MessageDelete(ANNA, outgoing(number).message_id) for number in range(60, 70)))
-    for number in range(73, 80):
-        database.apply((outgoing(number),))
-        database.apply((OutboxState(ANNA, outgoing(number).message_id, State.DELIVERED, 0),))
-    assert len(database.outbox(ANNA, limit=1000)) == 70, "63 that stayed and 7 more: fewer than are cut at a time"
-    for number in range(80, 84):
-        database.apply((outgoing(number),))
-        database.apply((OutboxState(ANNA, outgoing(number).message_id, State.DELIVERED, 0),))
+
+    def finish(numbers: range) -> None:
+        for number in numbers:
+            database.apply((outgoing(number),))
+            database.apply((OutboxState(ANNA, outgoing(number).message_id, State.DELIVERED, 0),))
+
+    finish(range(25))
+    database.apply(tuple(MessageDelete(ANNA, outgoing(number).message_id) for number in range(10, 20)))
+    finish(range(25, 32))
+    assert len(database.outbox(ANNA, limit=1000)) == 22, "15 that stayed and 7 more: fewer than are cut at a time"
+    finish(range(32, 36))
     entries = database.outbox(ANNA, limit=1000)
-    assert [entry.text for entry in entries] == [f"text {number}" for number in range(74, 84)]
+    assert [entry.text for entry in entries] == [f"text {number}" for number in range(26, 36)]
+
+
+def test_a_message_is_finished_once_however_often_its_state_changes() -> None:
+    database = Database(":memory:", history=10)
+    for number in range(20):
+        database.apply((outgoing(number),))
+        for state in (State.RELAYED, State.EXPIRED, State.DELIVERED):
+            database.apply((OutboxState(ANNA, outgoing(number).message_id, state, 1),))
+    database.apply((OutboxState(ANNA, b"?" * 16, State.DELIVERED, 0), outgoing(0)))
+    assert len(database.outbox(ANNA, limit=1000)) == 20
+    assert {entry.state for entry in database.outbox(ANNA, limit=1000)} == {State.DELIVERED}
 
 
 def test_a_write_that_was_undone_counts_for_nothing_in_the_history() -> None:
@@ -407,7 +418,7 @@ def test_a_store_of_a_newer_version_is_refused_with_what_to_do(path: str, tmp_pa
     newer.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     newer.close()
     before = (tmp_path / "messages.db").read_bytes()
-    with pytest.raises(StoreTooNewError, match=r"version 2, this program knows 1.*update the program"):
+    with pytest.raises(StoreTooNewError, match=r"version 3, this program knows 2.*update the program"):
         Database(path)
     assert same(path, before)
 

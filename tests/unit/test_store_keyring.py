@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from qpq.crypto.channels import Channel, ChannelKind, open_channel
 from qpq.crypto.errors import AuthenticationError, CryptoError, ExportError, IdentityError, PassphraseError
 from qpq.crypto.export import Cost, seal_export
 from qpq.crypto.identity import Address, Identity, SecretIdentity, text_id
@@ -24,11 +25,13 @@ from qpq.store.keyring import (
     KeyringMissingError,
     KeyringWriteError,
     LimitReachedError,
+    NoSuchChannelError,
     NoSuchUserError,
     UnknownPeerError,
 )
 from qpq.store.keyring_data import (
     MAX_BLOCKED,
+    MAX_CHANNELS,
     MAX_MUTED,
     MAX_PEERS,
     MAX_PETNAMES,
@@ -82,7 +85,7 @@ def document(path: str) -> dict[str, Any]:
 
 def same(one: Keyring, two: Keyring) -> bool:
     def shown(keyring: Keyring) -> object:
-        users = [(u.name, u.secret.seed, u.petnames, u.blocked, u.muted) for u in keyring.users]
+        users = [(u.name, u.secret.seed, u.petnames, u.blocked, u.muted, u.channels) for u in keyring.users]
         return (keyring.node.seed, users, keyring.peers)
 
     return shown(one) == shown(two)
@@ -171,6 +174,7 @@ def damage() -> dict[str, Callable[[bytes], bytes]]:
         return edited(lambda d: d["users"][0].update(fields))
 
     bob = text_id(BOB)
+    news = {"topic": "news", "kind": "open", "key": open_channel("news").key.hex(), "signers": []}
     many = {text_id(SecretIdentity(bytes(30) + n.to_bytes(2, "big")).address): f"P{n}" for n in range(257)}
     return {
         "empty": lambda _: b"",
@@ -233,6 +237,25 @@ def damage() -> dict[str, Callable[[bytes], bytes]]:
         "peer unknown key": edited(lambda d: d.update(peers=[{"address": "host:1", "x": 1}])),
         "peer twice": edited(lambda d: d.update(peers=[{"address": "host:1"}] * 2)),
         "65 peers": edited(lambda d: d.update(peers=[{"address": f"host:{n}"} for n in range(65)])),
+        "channels no list": user(channels={}),
+        "a channel is no object": user(channels=["news"]),
+        "channel without a key": user(channels=[{"topic": "news", "kind": "open", "signers": []}]),
+        "channel unknown key": user(channels=[{**news, "x": 1}]),
+        "channel of another kind": user(channels=[{**news, "kind": "secret"}]),
+        "channel kind a number": user(channels=[{**news, "kind": 0}]),
+        "channel with another topic's key": user(channels=[{**news, "topic": "other"}]),
+        "channel key short": user(channels=[{**news, "key": news["key"][2:]}]),
+        "channel topic empty": user(channels=[{**news, "topic": ""}]),
+        "channel topic with escape": user(channels=[{**news, "kind": "private", "topic": "\x1b[2J"}]),
+        "channel topic lone surrogate": user(channels=[{**news, "kind": "private", "topic": "\ud800"}]),
+        "open channel with a signer": user(channels=[{**news, "signers": [bob]}]),
+        "announcement channel without a signer": user(channels=[{**news, "kind": "announcement"}]),
+        "channel signer no id": user(channels=[{**news, "kind": "announcement", "signers": ["bob"]}]),
+        "channel signer twice": user(channels=[{**news, "kind": "announcement", "signers": [bob, bob]}]),
+        "too many signers": user(channels=[{**news, "kind": "announcement", "signers": list(many)[:9]}]),
+        "channel topic twice": user(channels=[news, {**news, "kind": "private", "key": "77" * 32}]),
+        "channel key twice": user(channels=[news, {**news, "kind": "private", "topic": "other"}]),
+        "too many channels": user(channels=[{**news, "kind": "private", "topic": f"{n}"} for n in range(65)]),
         "too large": lambda data: data + b" " * keyring_module.MAX_FILE,
     }
 
@@ -578,6 +601,7 @@ def address(number: int) -> Address:
         (MAX_BLOCKED, lambda keyring, number: keyring.block("me", address(number))),
         (MAX_MUTED, lambda keyring, number: keyring.mute("me", address(number))),
         (MAX_PEERS, lambda keyring, number: keyring.add_peer(f"host{number}:7000")),
+        (MAX_CHANNELS, lambda keyring, number: keyring.join_channel("me", open_channel(f"topic {number}"))),
     ],
 )
 def test_lists_are_capped(
@@ -587,7 +611,7 @@ def test_lists_are_capped(
     for number in range(limit):
         add(keyring, number)
     before = content(path)
-    with pytest.raises(LimitReachedError, match="remove one first"):
+    with pytest.raises(LimitReachedError, match="one first"):
         add(keyring, limit)
     assert content(path) == before
     add(keyring, 0)
@@ -602,6 +626,14 @@ def test_a_full_keyring_stays_below_the_cap_of_the_file(keyring: Keyring) -> Non
         {one: f"{number:03}" + "\U0001f4e1" * 15 for number, one in enumerate(ids)},
         frozenset(ids),
         frozenset(ids),
+        tuple(
+            [
+                Channel(
+                    f"{number:04}" + "\U0001f4e1" * 15, bytes([number]) * 32, ChannelKind.ANNOUNCEMENT, tuple(ids[:8])
+                )
+                for number in range(MAX_CHANNELS)
+            ]
+        ),
     )
     peers = tuple([keyring_data.KnownPeer("h" * 280, Identity(BOB))] * MAX_PEERS)
     full = keyring_data.encode_contents(keyring_data.Contents(keyring.node, (user,) * MAX_USERS, peers))
@@ -616,6 +648,41 @@ def test_who_is_blocked_or_muted_can_come_back(keyring: Keyring) -> None:
     keyring.unblock("me", BOB)
     keyring.unmute("me", EVE)
     assert (keyring.user("me").blocked, keyring.user("me").muted) == (frozenset(), frozenset())
+
+
+def test_a_channel_is_kept_with_its_key_and_signers_until_its_user_leaves_it(keyring: Keyring, path: str) -> None:
+    before = content(path)
+    news, board = open_channel("news"), Channel("Vorstand", b"k" * 32, ChannelKind.PRIVATE)
+    alarm = Channel("Alarm \U0001f6a8", b"a" * 32, ChannelKind.ANNOUNCEMENT, (BOB, EVE))
+    for channel in (news, board, alarm):
+        keyring.join_channel("me", channel)
+        keyring.join_channel("me", channel)
+    assert Keyring.load(path).user("me").channels == (news, board, alarm)
+    assert keyring.channel("me", "news") == news
+    assert [keyring.leave_channel("me", channel.topic) for channel in (board, news, alarm)] == [board, news, alarm]
+    assert content(path) == before, "a user of no channel leaves no trace of it"
+    for call in (keyring.channel, keyring.leave_channel):
+        with pytest.raises(NoSuchChannelError, match="subscribe"):
+            call("me", "news")
+
+
+def test_one_topic_never_means_two_channels_of_a_user(keyring: Keyring) -> None:
+    keyring.add_user("anna")
+    keyring.join_channel("me", open_channel("news"))
+    for other in (
+        Channel("news", b"k" * 32, ChannelKind.PRIVATE),
+        Channel("x", open_channel("news").key, ChannelKind.PRIVATE),
+    ):
+        with pytest.raises(KeyringError, match="unsubscribe from it first"):
+            keyring.join_channel("me", other)
+        keyring.join_channel("anna", other)
+        keyring.leave_channel("anna", other.topic)
+
+
+def test_a_file_from_before_there_were_channels_is_read(keyring: Keyring, path: str) -> None:
+    loaded = document(path)
+    assert "channels" not in loaded["users"][0]
+    assert Keyring.load(path).user("me").channels == keyring.user("me").channels == ()
 
 
 def test_nobody_blocks_oneself(keyring: Keyring) -> None:
@@ -699,6 +766,7 @@ def exported(keyring: Keyring) -> str:
     keyring.name_peer("anna", BOB, "Zo\u00eb")
     keyring.block("anna", EVE)
     keyring.mute("anna", BOB)
+    keyring.join_channel("anna", Channel("Vorstand", b"k" * 32, ChannelKind.PRIVATE))
     return keyring.export_user("anna", PASSPHRASE, CHEAP)
 
 
@@ -712,6 +780,7 @@ def test_a_user_moves_to_another_node_with_everything(keyring: Keyring, exported
     there, here = Keyring.load(elsewhere.path).user("anna"), keyring.user("anna")
     assert there.secret.seed == here.secret.seed
     assert (there.petnames, there.blocked, there.muted) == ({BOB: "Zo\u00eb"}, {EVE}, {BOB})
+    assert there.channels == here.channels == (Channel("Vorstand", b"k" * 32, ChannelKind.PRIVATE),)
 
 
 def test_an_export_shows_nothing_of_the_user(keyring: Keyring, exported: str) -> None:

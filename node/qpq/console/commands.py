@@ -73,6 +73,7 @@ def _shown(argument: Argument) -> str:
 
 _PEER = Argument("peer", Kind.PEER)
 _USER = Argument("name", Kind.USER)
+_TOPIC = Argument("topic", Kind.TOPIC)
 _LIMIT = Option("--limit", Kind.COUNT, "show at most so many (default 40)")
 _SECRET = Option("--passphrase-stdin", None, "read the passphrase from the first line of standard input")
 
@@ -83,6 +84,10 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("mesh", "server"), "mesh.server", Role.ADMIN, "dial a node and keep the link",
+        (Argument("address", Kind.ADDRESS),),
+    ),
+    Command(
+        ("mesh", "forget"), "mesh.forget", Role.ADMIN, "dial a node given with server no more",
         (Argument("address", Kind.ADDRESS),),
     ),
     Command(
@@ -129,6 +134,47 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         ("mesh", "name"), "mesh.name", Role.USER, "give a peer a petname; without one it is taken away",
         (_PEER, Argument("petname", Kind.PETNAME, required=False)), restricted=True,
+    ),
+    Command(
+        ("mesh", "subscribe"), "mesh.subscribe", Role.USER, "read a channel: an open one by its topic, or a shared one",
+        (Argument("topic", Kind.CHANNEL),),
+        (
+            Option("--key", Kind.KEY, "the key or the text that somebody shared"),
+            Option("--private", None, "a private channel; without a key a new one"),
+            Option("--announce", None, "a new channel in which only you are heard"),
+        ),
+        restricted=True,
+    ),
+    Command(
+        ("mesh", "unsubscribe"), "mesh.unsubscribe", Role.USER, "read a channel no more; its key is forgotten",
+        (_TOPIC,), restricted=True,
+    ),
+    Command(
+        ("mesh", "channels"), "mesh.channels", Role.USER, "list the channels you read",
+        (), (Option("--share", Kind.TOPIC, "show the text and the QR code that let others read this one"),),
+        restricted=True,
+    ),
+    Command(
+        ("mesh", "broadcast"), "mesh.broadcast", Role.USER, "send to all who read a channel; - reads standard input",
+        (_TOPIC, Argument("text", Kind.TEXT, required=False, rest=True)),
+        (
+            Option("--file", Kind.FILE, "send what the file holds"),
+            Option("--ttl", Kind.TTL, "for newcomers for 7d, 12h, 90m or so many seconds"),
+        ),
+        restricted=True,
+    ),
+    Command(
+        ("mesh", "route"), "mesh.route", Role.READ, "list the ways to users beyond the neighbours", restricted=True
+    ),
+    Command(
+        ("mesh", "ping"), "mesh.ping", Role.USER, "ask whether a peer can be reached, and how far it is",
+        (_PEER,), restricted=True,
+    ),
+    Command(
+        ("mesh", "trace"), "mesh.trace", Role.USER, "the same, with the nodes on the way", (_PEER,), restricted=True
+    ),
+    Command(
+        ("mesh", "store"), "mesh.store", Role.READ, "show what is kept: own messages, others', room", restricted=True
     ),
     Command(("mesh", "user", "list"), "mesh.user.list", Role.READ, "list the users of this node"),
     Command(("mesh", "user", "add"), "mesh.user.add", Role.ADMIN, "make a user with an own identity", (_USER,)),

@@ -29,6 +29,7 @@ _ASKED = {
     Kind.PEER: ("mesh.peers", "mesh.identity"),
     Kind.USER: ("mesh.user.list",),
     Kind.MESSAGE: ("mesh.outbox",),
+    Kind.TOPIC: ("mesh.channels",),
 }
 
 
@@ -110,7 +111,7 @@ class Directory:
         names: list[str] = []
         short = _SHORT_MESSAGE if kind is Kind.MESSAGE else _SHORT_ID
         for row in _rows(result):
-            name = text(row, "name")
+            name = text(row, "topic" if kind is Kind.TOPIC else "name")
             names.append(name if _harmless(name) else text(row, "id")[:short])
         return [name for name in names if _harmless(name)]
 

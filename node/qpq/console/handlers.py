@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import qpq
-from qpq.console import render
+from qpq.console import render, render_mesh
 from qpq.console.about import version_document, version_line
 from qpq.console.commands import GLOBAL_OPTIONS, available
 from qpq.console.document import as_document, text
@@ -166,6 +166,24 @@ def _send(context: Context, invocation: Invocation) -> int:
     return send(context, invocation)
 
 
+def _broadcast(context: Context, invocation: Invocation) -> int:
+    from qpq.console.send import broadcast  # noqa: PLC0415 (a router loads what a command needs)
+
+    return broadcast(context, invocation)
+
+
+def _subscribe(context: Context, invocation: Invocation) -> int:
+    from qpq.console.channels import subscribe  # noqa: PLC0415 (a router loads what a command needs)
+
+    return subscribe(context, invocation)
+
+
+def _channels(context: Context, invocation: Invocation) -> int:
+    from qpq.console.channels import channels  # noqa: PLC0415 (a router loads what a command needs)
+
+    return channels(context, invocation)
+
+
 def _identity(context: Context, invocation: Invocation) -> int:
     from qpq.console.identities import identity  # noqa: PLC0415 (a router loads what a command needs)
 
@@ -193,6 +211,9 @@ def _doctor(context: Context, invocation: Invocation) -> int:
 _HANDLERS: dict[str, Handler] = {
     "mesh send": _send,
     "mesh inbox": _inbox,
+    "mesh broadcast": _broadcast,
+    "mesh subscribe": _subscribe,
+    "mesh channels": _channels,
     "mesh identity": _identity,
     "mesh user export": _export,
     "mesh user import": _import,
@@ -208,5 +229,9 @@ _RENDERERS: dict[str, Renderer] = {
     "mesh inbox": render.inbox,
     "mesh outbox": render.outbox,
     "mesh user list": render.users,
+    "mesh route": render_mesh.routes,
+    "mesh ping": render_mesh.ping,
+    "mesh trace": render_mesh.trace,
+    "mesh store": render_mesh.store,
     "status": render.status,
 }

@@ -30,7 +30,9 @@ def identity(context: Context, invocation: Invocation) -> int:
         return DONE
     lines = render.identity(result, context.wall())
     if not invocation.flag("--no-qr"):
-        lines = [*_code(context, text(as_document(result), "id")), "", *lines]
+        node = text(as_document(result), "id")
+        code = qr_code(context, QR_PREFIX + node.upper()) if node.isascii() and node.isalnum() else []
+        lines = [*code, "", *lines]
     context.show(lines)
     return DONE
 
@@ -78,13 +80,12 @@ def import_user(context: Context, invocation: Invocation) -> int:
     return DONE
 
 
-def _code(context: Context, node: str) -> list[str]:
-    if not (node.isascii() and node.isalnum()):
-        return []
+def qr_code(context: Context, content: str) -> list[str]:
+    """Return the lines of a QR code as this terminal shows it best; raises qr.TooLongError."""
     look = qr_show.best_look(
         utf8=context.terminal.is_utf8, colours=context.terminal.is_output_tty and not context.terminal.dumb
     )
-    return qr_show.show(qr.encode(QR_PREFIX + node.upper()), look)
+    return qr_show.show(qr.encode(content), look)
 
 
 def _from_input(invocation: Invocation) -> bool:

@@ -78,7 +78,9 @@ def inbox(result: Json, now: float) -> list[str]:
 def message(row: Document, now: float) -> list[str]:
     """Return one message: a line about it, then its text, indented."""
     mark = "! " if flag(row, "urgent") else ""
-    head = f"{mark}{_short_message(row)}  {relative.ago(number(row, 'received'), now)}  {who(row, 'from')}:"
+    topic = text(row, "channel")
+    place = f"#{safe_name(topic)} " if topic else ""
+    head = f"{mark}{_short_message(row)}  {relative.ago(number(row, 'received'), now)}  {place}{who(row, 'from')}:"
     lines = safe_lines(text(row, "text"))
     if len(lines) == 1:
         return [f"{head} {lines[0]}"]
@@ -95,7 +97,7 @@ def outbox(result: Json, now: float) -> list[str]:
                 _short_message(row),
                 relative.ago(created if created is not None else number(row, "sent"), now),
                 _state(row),
-                who(row, "to"),
+                f"#{safe_name(text(row, 'channel'))}" if text(row, "channel") else who(row, "to"),
                 safe(text(row, "text").partition("\n")[0], MAX_CELL),
             ]
         )

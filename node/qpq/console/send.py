@@ -1,10 +1,10 @@
-"""``mesh send``: where the text comes from, and waiting for the receipt."""
+"""``mesh send`` and ``mesh broadcast``: where the text comes from, and waiting for the receipt."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qpq.console import render
+from qpq.console import render, render_mesh
 from qpq.console.document import as_document, text
 from qpq.console.errors import DONE, FAILED, UsageError
 from qpq.console.files import read_file
@@ -39,6 +39,20 @@ def send(context: Context, invocation: Invocation) -> int:
     else:
         context.show(render.sent(answer, context.wall()))
     return DONE if wait is None or text(answer, "state") == DELIVERED else FAILED
+
+
+def broadcast(context: Context, invocation: Invocation) -> int:
+    """Send to all who read a channel; nobody's receipt comes back."""
+    args: Document = {"topic": invocation.text("topic"), "text": check_text(_text(context, invocation))}
+    ttl = invocation.number("--ttl")
+    if ttl is not None:
+        args["ttl"] = ttl
+    answer = as_document(context.request("mesh.broadcast", args))
+    if context.json or invocation.flag("--json"):
+        context.show_document(answer)
+    else:
+        context.show(render_mesh.broadcast(answer, context.wall()))
+    return DONE
 
 
 def _text(context: Context, invocation: Invocation) -> str:

@@ -18,6 +18,8 @@ MAX_WAIT = 86400
 MAX_COUNT = 1000
 MAX_TEXT_BYTES = 32768
 MAX_PEER = 128
+MAX_TOPIC_BYTES = 64
+MAX_SHARE = 1024
 MAX_PETNAME_BYTES = 32
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
@@ -33,6 +35,9 @@ class Kind(Enum):
     MESSAGE = "message"
     ADDRESS = "host:port"
     PETNAME = "petname"
+    TOPIC = "topic"
+    CHANNEL = "channel"
+    KEY = "key"
     TEXT = "text"
     TTL = "ttl"
     SECONDS = "seconds"
@@ -113,6 +118,18 @@ def _peer(word: str) -> str:
     return word
 
 
+def _topic(word: str) -> str:
+    if not 1 <= len(word.encode("utf-8", "replace")) <= MAX_TOPIC_BYTES:
+        raise UsageError(f"topic: write 1 to {MAX_TOPIC_BYTES} bytes in UTF-8")
+    return word
+
+
+def _share(word: str) -> str:
+    if not 1 <= len(word) <= MAX_SHARE:
+        raise UsageError("write a topic, or the whole text that somebody shared: qpq-channel:...")
+    return word
+
+
 def _petname(word: str) -> str:
     if len(word.encode("utf-8")) > MAX_PETNAME_BYTES:
         raise UsageError(f"petname: at most {MAX_PETNAME_BYTES} bytes in UTF-8")
@@ -129,4 +146,7 @@ _CONVERTERS: dict[Kind, Callable[[str], str | int]] = {
     Kind.USER: _user,
     Kind.PEER: _peer,
     Kind.PETNAME: _petname,
+    Kind.TOPIC: _topic,
+    Kind.CHANNEL: _share,
+    Kind.KEY: _share,
 }

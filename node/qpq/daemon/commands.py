@@ -22,8 +22,10 @@ ArgValue: TypeAlias = "str | int | bool | None"
 MAX_TEXT = 32 * 1024
 """Bytes of a message's text in UTF-8; the envelope's own limit is a little lower and told by the node."""
 MAX_PEER = 128
+MAX_TOPIC = 64
+MAX_SHARE = 1024
 MAX_PASSPHRASE = 1024
-MAX_ARMOUR = 64 * 1024
+MAX_ARMOUR = 192 * 1024
 MAX_TTL = 30 * 86400
 MAX_LIMIT = 1000
 
@@ -146,6 +148,7 @@ class Command:
 
 _PEER = Text(MAX_PEER, allowed="an id, a prefix of one, or a petname")
 _ADDRESS = Text(280, allowed="host:port")
+_TOPIC = Text(MAX_TOPIC, allowed="the topic of a channel")
 _USER = Text(32, pattern=_USER_NAME, allowed="1 to 32 of a-z, 0-9, '_' and '-'")
 _SECRET = Text(MAX_PASSPHRASE, lines=True, allowed="a passphrase")
 
@@ -183,6 +186,30 @@ COMMANDS: Mapping[str, Command] = {
         True,
         {"peer": _PEER, "petname": Text(_PETNAME_LENGTH, least=0, optional=True, allowed="a name, or nothing")},
     ),
+    "mesh.store": Command(Role.READ_ONLY, True, {}),
+    "mesh.route": Command(Role.READ_ONLY, True, {}),
+    "mesh.ping": Command(Role.USER, True, {"peer": _PEER}),
+    "mesh.trace": Command(Role.USER, True, {"peer": _PEER}),
+    "mesh.subscribe": Command(
+        Role.USER,
+        True,
+        {
+            "topic": Text(MAX_SHARE, allowed="a topic, or the shared text of a channel"),
+            "key": Text(MAX_SHARE, optional=True, allowed="a channel's key or shared text"),
+            "private": Flag(),
+            "announce": Flag(),
+        },
+    ),
+    "mesh.unsubscribe": Command(Role.USER, True, {"topic": _TOPIC}),
+    "mesh.channels": Command(
+        Role.USER, True, {"share": Text(MAX_TOPIC, optional=True, allowed="the topic of a channel")}
+    ),
+    "mesh.broadcast": Command(
+        Role.USER,
+        True,
+        {"topic": _TOPIC, "text": Text(MAX_TEXT, lines=True, allowed="the message"), "ttl": Number(1, MAX_TTL)},
+    ),
+    "mesh.forget": Command(Role.ADMIN, False, {"address": _ADDRESS}),
     "mesh.user.add": Command(Role.ADMIN, False, {"name": _USER}),
     "mesh.user.remove": Command(Role.ADMIN, False, {"name": _USER}),
     "mesh.user.list": Command(Role.READ_ONLY, False, {}),

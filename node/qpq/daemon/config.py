@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qpq.daemon import flags as command_line
-from qpq.daemon import uci
 from qpq.daemon.flags import Given
 from qpq.daemon.kinds import BadValueError, Kind, Option, Value, parse_items, parse_value, split_items
 from qpq.daemon.nearest import hint, nearest
@@ -19,6 +18,8 @@ from qpq.paths import default_data_dir, default_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from qpq.daemon import uci
 
 PREFIX = "QPQ_"
 MAX_SOCKET_PATH = 107
@@ -86,6 +87,8 @@ def read_file(path: str) -> bytes | None:
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
             return None
         raise ConfigError(f"{path}: {error.strerror}") from None
+    from qpq.daemon import uci  # noqa: PLC0415 (a PC has no such file)
+
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise ConfigError(f"{path}: not a regular file")
@@ -135,6 +138,8 @@ def _config_path(flags: Mapping[str, Given], variables: Mapping[str, Given]) -> 
 
 def _file(path: str, content: bytes, faults: list[str]) -> dict[str, Given]:
     """Return what the UCI file says; adds a line to ``faults`` for each thing in it that does not exist."""
+    from qpq.daemon import uci  # noqa: PLC0415 (a PC has no such file)
+
     try:
         file = uci.parse(content)
     except uci.UciError as error:

@@ -9,17 +9,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from qpq import __version__
-from qpq.crypto.identity import Address, Identity, text_id
+from qpq.crypto.identity import text_id
 from qpq.daemon import doctor_data, memory, metrics
+from qpq.daemon.acting import Acting
 from qpq.daemon.commands import MAX_LIMIT, FailedError, Role
+from qpq.daemon.handlers_mesh import MeshHandlers
 from qpq.mesh import events
 from qpq.netaddress import NetAddress
 from qpq.store.keyring import open_user
 from qpq.wire.envelope import DEFAULT_TTL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from qpq.daemon.commands import Args, Caller
     from qpq.daemon.control import Handlers as Table
     from qpq.daemon.node import Node
@@ -35,11 +35,12 @@ INBOX_BYTES = 1 << 20
 """Bytes of text in one answer; older messages wait until these are deleted."""
 
 
-class Handlers:
+class Handlers(Acting):
     """The commands of one node; ``table`` is what the control server serves."""
 
     def __init__(self, node: Node) -> None:
-        self._node = node
+        super().__init__(node)
+        self.mesh = MeshHandlers(node)
 
     def table(self) -> Table:
         """Return command names and what carries them out (arguments are checked by ``daemon.commands``)."""
@@ -65,6 +66,7 @@ class Handlers:
             "mesh.user.list": lambda _caller, _args: {"users": self._users(self._node.keyring.users)},
             "mesh.user.export": self._user_export,
             "mesh.user.import": self._user_import,
+            **self.mesh.table(),
         }
 
     # --- for watchers ----------------------------------------------------------------------------
@@ -83,6 +85,7 @@ class Handlers:
             "received": effect.received or None,
             "urgent": effect.urgent,
             "muted": effect.sender in user.muted,
+            "channel": self._topic(user, effect.channel),
         }
         self._node.control.publish("message", fields, user.name)
 
@@ -125,9 +128,9 @@ class Handlers:
             "peers": sum(row.state == "linked" for row in rows),
             "peers_known": len(rows),
             "users": len(node.keyring.users),
-            "discovery": node.discovery.status(),
+            "discovery": node.discovery_document(),
             "clock": node.clock_document(),
-            "store": {**asdict(node.store.counts()), "durable": node.durable},
+            "store": {**asdict(node.settled().counts()), "durable": node.durable},
             "limits": {"links": node.limits.max_links, "inbox_bytes": node.limits.inbox_bytes},
             "counters": dict(sorted(self._counters().items())),
         }
@@ -135,18 +138,22 @@ class Handlers:
     def _doctor(self, _caller: Caller, _args: Args) -> object:
         node = self._node
         facts = doctor_data.gather(node.config.data_dir, node.bound, node.config.clock_trusted, time.time())
-        return {**facts, "discovery": node.discovery.status(), "peers": len(node.links.links())}
+        return {**facts, "discovery": node.discovery_document(), "peers": len(node.links.links())}
 
     def metrics_text(self) -> str:
         """Return all counters and gauges as Prometheus text; nothing of users or peers is in it."""
         node = self._node
-        store = node.store.counts()
+        store = node.settled().counts()
         gauges = [
             metrics.Series("uptime_seconds", "Time since the node started.", time.monotonic() - node.started),
             metrics.Series("links", "Links that are open.", len(node.links.links())),
             metrics.Series("store_inbox", "Messages in the inboxes.", store.inbox),
             metrics.Series("store_outbox", "Messages on their way.", store.waiting),
             metrics.Series("store_bytes", "Bytes the store has in use.", store.used_bytes),
+            metrics.Series("store_relayed", "Messages kept for others.", store.relayed),
+            metrics.Series("store_relayed_bytes", "Bytes of messages kept for others.", store.relayed_bytes),
+            metrics.Series("store_snapshot_bytes", "Bytes of the snapshot on flash.", node.snapshot_bytes()),
+            metrics.Series("routes", "Routes to users of other nodes.", len(node.core.routes(node.now()))),
             metrics.Series("memory_available_bytes", "MemAvailable of the machine.", memory.read().available),
         ]
         return metrics.render([*gauges, *metrics.from_counters(self._counters())])
@@ -154,7 +161,7 @@ class Handlers:
     def _counters(self) -> dict[str, int]:
         node = self._node
         links = {f"link.{name}": value for name, value in node.links.counters.items()}
-        discovery = {f"discovery.{name}": value for name, value in node.discovery.counters.items()}
+        discovery = {f"discovery.{name}": value for name, value in node.discovery_counters().items()}
         return {**node.shell.counters, **links, **discovery, **node.control.counters}
 
     def _peers(self, caller: Caller, _args: Args) -> object:
@@ -217,9 +224,9 @@ class Handlers:
         limit = args.number("limit") or (MAX_LIMIT if args.flag("all") else INBOX_LIMIT)
         store = self._node.store
         entries = _newest(store.inbox(user.address, limit=limit), INBOX_BYTES)
-        unread = [row.number for row in entries if not row.read]
+        unread = [row for row in entries if not row.read]
         if unread:
-            store.mark_read(user.address, unread)
+            self._node.mark_read(user.address, unread)
         return [
             {
                 "id": text_id(row.message_id),
@@ -231,6 +238,7 @@ class Handlers:
                 "urgent": row.urgent,
                 "muted": row.sender in user.muted,
                 "unread": not row.read,
+                "channel": self._topic(user, row.channel),
             }
             for row in entries
         ]
@@ -242,19 +250,20 @@ class Handlers:
                 "id": text_id(row.message_id),
                 "to": text_id(row.recipient),
                 "to_name": self._petname(user, row.recipient),
+                "channel": self._topic(user, row.recipient),
                 "text": row.text,
                 "created": row.sent or None,
                 "urgent": row.urgent,
                 "state": row.state.value,
                 "copies": row.copies,
             }
-            for row in self._node.store.outbox(user.address)
+            for row in self._node.settled().outbox(user.address)
         ]
 
     def _delete(self, caller: Caller, args: Args) -> object:
         user = self._user(caller)
         prefix = args.text("message").lower()
-        found = [each for each in self._node.store.message_ids(user.address) if text_id(each).startswith(prefix)]
+        found = self._node.store.message_ids(user.address, prefix)
         if not found:
             raise FailedError(f"no message of {user.name} begins with {prefix}; see inbox and outbox")
         if len(found) > 1:
@@ -315,39 +324,8 @@ class Handlers:
         return self._added(keyring.take_user(opened, args.text("name")))
 
     def _added(self, user: User) -> object:
-        self._node.shell.put(events.UserAdded(user.secret.seed, user.blocked))
+        self._node.add_user(user)
         return {"name": user.name, "id": text_id(user.address)}
-
-    # --- helpers ---------------------------------------------------------------------------------
-
-    def _user(self, caller: Caller) -> User:
-        keyring = self._node.keyring
-        return keyring.users[0] if caller.user is None else keyring.user(caller.user)
-
-    def _resolve(self, user: User, text: str) -> Address:
-        """Return whom ``text`` means to ``user``."""
-        return self._node.keyring.resolve(user.name, text, self._known(user))
-
-    def _known(self, user: User) -> Iterator[bytes]:
-        """Go through the ids whose beginnings are enough: peers that proved their key, their users, correspondents.
-
-        A generator, because it costs more than a message and a petname or a whole id needs none of it.
-        """
-        node = self._node
-        yield from node.core.addresses_known()
-        yield from [row.identity for row in node.core.peers(node.now()) if row.identity is not None and row.proven]
-        yield from node.store.correspondents(user.address)
-
-    def _petname(self, user: User | None, key: Address | Identity) -> str:
-        """Return what ``user`` calls somebody; a user of this node goes by the own name; empty: no name."""
-        if user is None:
-            return ""
-        address = Address(key)
-        own = next((local.name for local in self._node.keyring.users if local.address == address), "")
-        return user.petnames.get(address, own)
-
-    def _users(self, users: Iterable[User]) -> list[dict[str, str]]:
-        return [{"name": user.name, "id": text_id(user.address)} for user in users]
 
 
 def _newest(entries: list[InboxEntry], room: int) -> list[InboxEntry]:

@@ -82,7 +82,8 @@ def _locked(loaded: Loaded, log: logging.Logger, again: Callable[[], Loaded], st
     except (ControlSocketError, DataDirError) as error:
         return _fail(log, error)
     try:
-        return asyncio.run(_Daemon(config, log, again, started).run())
+        with asyncio.Runner() as runner:  # run() would first set a handler of its own for SIGINT, at some cost
+            return runner.get_loop().run_until_complete(_Daemon(config, log, again, started).run())
     finally:
         gc.enable()
         lock.release()

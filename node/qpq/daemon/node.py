@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 from qpq.crypto.identity import text_id
-from qpq.daemon import clock, doctor_data, logs, memory, metrics
+from qpq.daemon import clock, doctor_data, logs, memory, metrics, places
 from qpq.daemon.control import ControlServer
 from qpq.daemon.control_socket import group_id
 from qpq.daemon.handlers import Handlers
 from qpq.daemon.shell import Shell
-from qpq.discovery.discovery import Discovery, DiscoveryConfig, MdnsMode
+from qpq.discovery.config import DiscoveryConfig, MdnsMode
 from qpq.errors import QpqError
 from qpq.link.endpoint import Endpoint
 from qpq.link.limits import LinkLimits
@@ -32,17 +32,24 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Address, Identity
     from qpq.daemon.options import Config
+    from qpq.daemon.saving import Saver
+    from qpq.discovery.discovery import Discovery
+    from qpq.store.entries import InboxEntry
+    from qpq.store.keeper import Keeper
     from qpq.store.keyring_data import User
 
 STORE_NAME = "qpq.db"
+SNAPSHOT_NAME = "qpq.snap"
 CLOCK_SECONDS = 60.0
 """How often the wall clock is held against the monotonic one."""
+DISCOVERY_SECONDS = 0.05
+"""When discovery starts: loading it holds everything up, and who asks a new node should be answered first."""
 DRAIN_SECONDS = 2.0
 """How long links may take to deliver what they hold when the node stops."""
 
 _MIB = 1 << 20
+_WAYS = ("netlink", "beacon", "group", "mdns")
 _ROLES = {"leaf": Role.LEAF, "relay": Role.RELAY, "hub": Role.HUB}
-_VOLATILE = frozenset({"tmpfs", "ramfs"})
 
 
 class Node:
@@ -60,7 +67,10 @@ class Node:
         self._linked: set[Identity] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._parts_up: list[str] = []
+        self._looking: asyncio.Task[None] | None = None
+        self.saver: Saver | None = None
         self.store: Database
+        self.kept: Database | Keeper
         self.core: Core
         self.links: Endpoint
         self.shell: Shell
@@ -77,14 +87,16 @@ class Node:
         self._listen()
         await self._open_control()
         self._wake_core()
-        await self._start_discovery()
+        wanted = self._discovery_wanted()
         self._write_metrics()
+        self._later("discovery", DISCOVERY_SECONDS, lambda: self._start_discovery(wanted))
 
     async def stop(self) -> None:
         """Say goodbye, persist and close everything; what did not come up is left out."""
         for timer in self._timers.values():
             timer.cancel()
-        if "discovery" in self._parts_up:
+        if self._looking is not None:
+            await self._looking
             await self.discovery.stop()
         if "control" in self._parts_up:
             await self.control.stop()
@@ -93,17 +105,20 @@ class Node:
             self.shell.close()
             await self.links.close_all(DRAIN_SECONDS)
         if "store" in self._parts_up:
-            self.store.close()
+            if self.saver is not None:
+                await self.saver.stop()
+            else:
+                self.store.close()
         self._parts_up.clear()
 
     async def reload(self, config: Config) -> None:
         """Take over the options that need no restart."""
         new = [peer for peer in config.peer if peer not in self.config.peer]
-        gone = [peer for peer in self.config.peer if peer not in config.peer]
+        before = self.configured()
         self.config = config
         logs.set_level(config.log_level)
-        for peer in gone:
-            self.log.warning("the peer %s is no longer configured; it is dialled until the next restart", peer)
+        for peer in before - self.configured() - {known.address for known in self.keyring.peers}:
+            self.shell.put(events.Undial(peer))
         self._dial(new)
         self._check_clock()
         self._write_metrics()
@@ -118,6 +133,10 @@ class Node:
         """Show a message's new state to whoever watches its sender."""
         self.handlers.state_changed(effect)
 
+    def probed(self, effect: events.ProbeDone) -> None:
+        """Tell whoever asked how far somebody is."""
+        self.handlers.mesh.probed(effect)
+
     def neighbour_changed(self, effect: events.NeighbourChanged) -> None:
         """Show a neighbour; look around quickly when one was lost."""
         if effect.up is not (effect.peer in self._linked):  # else only its users have changed
@@ -125,8 +144,14 @@ class Node:
             what = "linked with" if effect.up else "no link any more with"
             self.log.info("%s %s at %s", what, text_id(effect.peer), effect.address)
         self.handlers.neighbour_changed(effect)
-        if not effect.up and "discovery" in self._parts_up:
+        if not effect.up and self._looking is not None:
             self.discovery.link_lost()
+
+    def add_user(self, user: User) -> None:
+        """Have the core serve a user with all channels."""
+        self.shell.put(events.UserAdded(user.secret.seed, user.blocked))
+        for channel in user.channels:
+            self.shell.put(events.ChannelJoined(user.address, channel.key, frozenset(channel.signers)))
 
     def user_of(self, address: Address) -> User | None:
         """Return the local user with that address; the node's own address is its first user's."""
@@ -145,6 +170,35 @@ class Node:
         row = self.core.message(user, message_id)
         return row.state.value if row is not None else State.DELIVERED.value
 
+    def settled(self) -> Database:
+        """Return the store with all that has happened in it, what may be written late too."""
+        self.shell.settle()
+        return self.store
+
+    def snapshot_document(self) -> dict[str, object] | None:
+        """Return what lies on flash of a store in RAM; None: there is no second place."""
+        return self.saver.document() if self.saver is not None else None
+
+    def snapshot_bytes(self) -> int:
+        """Return how many bytes lie on flash of a store in RAM."""
+        return self.saver.keeper.snapshot.size if self.saver is not None else 0
+
+    def mark_read(self, user: Address, entries: list[InboxEntry]) -> None:
+        """Note that a user has seen messages; from then on they may give way."""
+        if self.saver is not None:
+            self.saver.keeper.mark_read(user, entries)
+        else:
+            self.store.mark_read(user, [entry.number for entry in entries])
+        self.shell.put(events.MessagesRead(user, tuple([(entry.message_id, entry.sender) for entry in entries])))
+
+    def discovery_document(self) -> dict[str, str]:
+        """Return what each way of discovery does, or why it does not."""
+        return self.discovery.status() if self._looking is not None else dict.fromkeys(_WAYS, "starting")
+
+    def discovery_counters(self) -> dict[str, int]:
+        """Return the counters of discovery by name."""
+        return self.discovery.counters if self._looking is not None else {}
+
     def clock_document(self) -> dict[str, object]:
         """Return whether the wall clock is trusted, and why."""
         return {} if self._clock is None else {"trusted": self._clock.trusted, "reason": self._clock.reason}
@@ -152,11 +206,22 @@ class Node:
     # --- start, step by step ---------------------------------------------------------------------
 
     def _open_store(self) -> None:
-        path = os.path.join(self.config.data_dir, STORE_NAME)
-        kind = doctor_data.storage(self.config.data_dir).get("filesystem")
-        found = memory.limits(memory.read())
-        self.durable = kind not in _VOLATILE
-        self.store = Database(path, durable=self.durable, max_bytes=self.config.store_size or found.store_size)
+        config = self.config
+        place = places.choose(config.store_dir, config.data_dir)
+        self.durable = place.durable
+        max_bytes = config.store_size or memory.limits(memory.read()).store_size
+        if place.snapshot:
+            from qpq.daemon.saving import Saver  # noqa: PLC0415 (a PC keeps its store on disk)
+
+            live = os.path.join(place.directory, f"{text_id(self.keyring.node.identity)[:16]}.db")
+            path = os.path.join(config.data_dir, SNAPSHOT_NAME)
+            self.saver = Saver(live, path, max_bytes=max_bytes, commit_s=config.commit_interval, log=self.log)
+            self.kept = self.saver.keeper
+            self.store = self.kept.database
+            self.log.info("the store is in RAM (%s), what must last is saved in %s", live, path)
+        else:
+            path = os.path.join(place.directory, STORE_NAME)
+            self.kept = self.store = Database(path, durable=self.durable, max_bytes=max_bytes)
         self._parts_up.append("store")
 
     def _make_core(self) -> None:
@@ -170,14 +235,16 @@ class Node:
         if allowed.leaf and self.config.role == "auto":
             available = found.available // _MIB
             self.log.warning("%d MB of memory are available: this node is a leaf and carries nothing", available)
-        boot = self.store.next_boot()
+        if self.saver is not None:
+            self.limits = self.saver.narrowed(self.limits)
+        boot = self.kept.next_boot()
         self.core = Core(self.keyring.node, boot=boot, random=os.urandom, limits=self.limits, role=self.role)
         self.core.restore(self.store.restore())
         self.boot = boot
 
     def _listen(self) -> None:
         self.links = Endpoint(self.keyring.node, self._link_event, LinkLimits.sized(max_links=self.limits.max_links))
-        self.shell = Shell(self.core, self.store, self.links, self, group=self.durable)
+        self.shell = Shell(self.core, self.kept, self.links, self, group=self.durable)
         self._parts_up.append("links")
         try:
             self.links.listen(self.config.listen)
@@ -201,14 +268,14 @@ class Node:
     def _wake_core(self) -> None:
         self._check_clock()
         for user in self.keyring.users:
-            self.shell.put(events.UserAdded(user.secret.seed, user.blocked))
+            self.add_user(user)
         self._dial(self.config.peer)
         for peer in self.keyring.peers:
             self.shell.put(events.Dial(peer.address, identity=peer.identity))
 
-    async def _start_discovery(self) -> None:
+    def _discovery_wanted(self) -> DiscoveryConfig:
         config = self.config
-        wanted = DiscoveryConfig(
+        return DiscoveryConfig(
             identity=self.keyring.node.identity,
             port=self.links.port,
             boot=self.boot,
@@ -219,9 +286,12 @@ class Node:
             group_interfaces=config.group_interface,
             domain=config.domain,
         )
+
+    def _start_discovery(self, wanted: DiscoveryConfig) -> None:
+        from qpq.discovery.discovery import Discovery  # noqa: PLC0415 (see DISCOVERY_SECONDS)
+
         self.discovery = Discovery(wanted, self.shell.put, self._network_changed, random=os.urandom)
-        self._parts_up.append("discovery")
-        await self.discovery.start()
+        self._looking = self._loop.create_task(self.discovery.start(), name="discovery start")
 
     # --- while it runs ---------------------------------------------------------------------------
 
@@ -236,11 +306,14 @@ class Node:
         """Have these dialled for ever; one whose interface is not there yet is tried anew when networks change."""
         for text in addresses:
             try:
-                address = str(NetAddress.parse(text))
+                NetAddress.parse(text)
             except NetAddressError as error:
                 self.log.warning("%s; it is dialled when that changes", error)
-                address = text
-            self.shell.put(events.Dial(address))
+            self.shell.put(events.Dial(_plain(text)))
+
+    def configured(self) -> set[str]:
+        """Return the peers that the configuration names, as ``_dial`` hands them to the core."""
+        return {_plain(text) for text in self.config.peer}
 
     def _check_clock(self) -> None:
         jumped = self._jumps.check()
@@ -267,3 +340,11 @@ class Node:
         if waiting is not None:
             waiting.cancel()
         self._timers[name] = self._loop.call_later(seconds, callback)
+
+
+def _plain(text: str) -> str:
+    """Return an address in its one form; one whose interface is not there yet stays as it was written."""
+    try:
+        return str(NetAddress.parse(text))
+    except NetAddressError:
+        return text

@@ -188,6 +188,27 @@ OPTIONS: tuple[Option, ...] = (
         meta="DIR",
     ),
     Option(
+        name="store_dir",
+        kind=Kind.PATH,
+        default="",
+        help="Directory of the live message store. Empty: the data directory; on a router's flash RAM (/tmp/qpq).",
+        flag="--store-dir",
+        env="QPQ_STORE_DIR",
+        meta="DIR",
+    ),
+    Option(
+        name="commit_interval",
+        kind=Kind.DURATION,
+        default=43200,
+        help="How often what a store in RAM keeps for others is saved in data_dir; own messages are within 5 s.",
+        flag="--commit-interval",
+        env="QPQ_COMMIT_INTERVAL",
+        lowest=60,
+        highest=2_592_000,
+        unit="seconds",
+        meta="TIME",
+    ),
+    Option(
         name="socket",
         kind=Kind.PATH,
         default="",
@@ -239,6 +260,8 @@ class Config:
     metrics_file: str = ""
     metrics_interval: int = 60
     data_dir: str = ""
+    store_dir: str = ""
+    commit_interval: int = 43200
     socket: str = ""
     socket_group: str = ""
     config: str = "/etc/config/qpq"

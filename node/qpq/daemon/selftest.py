@@ -162,6 +162,9 @@ class _Station:
         """Note a state."""
         self.states.append(effect.state)
 
+    def probed(self, effect: events.ProbeDone) -> None:
+        """Take no notice."""
+
     def neighbour_changed(self, effect: events.NeighbourChanged) -> None:
         """Take no notice."""
 

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Identity
     from qpq.mesh.core import Core
     from qpq.mesh.events import Effect, Event
-    from qpq.mesh.records import Store
+    from qpq.mesh.records import Operation, Store
+    from qpq.wire.envelope import Envelope
     from qpq.wire.frames import Frame
+
+LATE_S = 0.005
+"""Seconds that operations nothing hangs on may wait for others to be written with."""
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
@@ -58,6 +62,10 @@ class Watcher(Protocol):
         """A local user's own message is in another state."""
         ...
 
+    def probed(self, effect: events.ProbeDone) -> None:
+        """A ping has been answered, or given up."""
+        ...
+
     def neighbour_changed(self, effect: events.NeighbourChanged) -> None:
         """A neighbour came, went, or serves other users."""
         ...
@@ -67,7 +75,8 @@ class Shell:
     """Runs one core against a store and links.
 
     ``group``: transactions of all events of one turn of the loop are committed together, so that a
-    disk's fsync is paid once for all of them; without it each event is carried out at once.
+    disk's fsync is paid once for all of them; without it each event is carried out at once. What need
+    not be written at once goes with the next transaction of a group, or with others of its kind.
     """
 
     def __init__(self, core: Core, store: Store, links: Links, watcher: Watcher, *, group: bool) -> None:
@@ -83,20 +92,24 @@ class Shell:
         self._flushing = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._late: list[Operation] = []
+        self._late_timer: asyncio.TimerHandle | None = None
         self._fresh: dict[bytes, bytes] = {}
         self._refused: dict[bytes, str] = {}
         self._flushed: list[asyncio.Future[None]] = []
         self._do: dict[type[Effect], Callable[[Any], object]] = {
             events.SendFrame: lambda effect: self._links.queue(effect.link, effect.frame),
             events.SendEnvelope: self._send_envelope,
+            events.Recall: self._recall,
             events.CloseLink: lambda effect: self._links.close(effect.link, effect.code, effect.reason),
             events.Connect: lambda effect: self._links.connect(effect.address, effect.identity),
             events.SetTimer: self._set_timer,
             events.Count: self._count,
             events.Notice: lambda effect: self._log.log(_LEVELS[effect.level], "%s", effect.text),
-            events.Deliver: watcher.delivered,
+            events.Deliver: lambda effect: self._loop.call_soon(watcher.delivered, effect),  # behind its receipt
             events.SendRefused: self._send_refused,
             events.StateChanged: watcher.state_changed,
+            events.ProbeDone: watcher.probed,
             events.NeighbourChanged: watcher.neighbour_changed,
         }
 
@@ -140,35 +153,54 @@ class Shell:
             if not flushed.done():
                 flushed.set_result(None)
 
+    def settle(self) -> None:
+        """Write what may come late; to be called before somebody else reads the store."""
+        if self._late_timer is not None:
+            self._late_timer.cancel()
+            self._late_timer = None
+        late, self._late = self._late, []
+        if late:
+            try:
+                self._store.apply(late)
+            except StoreError as error:
+                self._log.warning("the store did not take a change: %s", error)
+                self._count(events.Count("store.late_failed"))
+
     def close(self) -> None:
-        """Carry out what is left and stop the timer."""
+        """Carry out what is left and stop the timers."""
         self.flush()
+        self.settle()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _carry_out(self, lists: list[list[Effect]]) -> None:
         """One transaction for all lists; only where that fails, one for each Persist."""
-        persists = [effect for effects in lists for effect in effects if type(effect) is Persist]
-        self._fresh = {
-            operation.envelope_id: operation.envelope
-            for persist in persists
-            for operation in persist.operations
-            if type(operation) is OutboxInsert
-        }
+        persists = [effect for effects in lists for effect in effects if type(effect) is Persist and effect.prompt]
+        operations = [operation for persist in persists for operation in persist.operations]
+        self._fresh = {each.envelope_id: each.envelope for each in operations if type(each) is OutboxInsert}
+        late = self._late if self._group and persists else []
         stored = False
-        if len(persists) > 1:
+        if late or len(persists) > 1:
             try:
-                self._store.apply([operation for persist in persists for operation in persist.operations])
+                self._store.apply([*late, *operations])
                 stored = True
+                late.clear()
             except StoreError:
                 self._count(events.Count("store.group_failed"))
         for effects in lists:
             for effect in effects:
                 if type(effect) is not Persist:
                     self._do[type(effect)](effect)
+                elif not effect.prompt:
+                    self._write_late(effect)
                 elif not stored and not self._persist(effect):
                     break
+
+    def _write_late(self, effect: Persist) -> None:
+        self._late += effect.operations
+        if self._late_timer is None:
+            self._late_timer = self._loop.call_later(LATE_S, self.settle)
 
     def _persist(self, effect: Persist) -> bool:
         try:
@@ -181,15 +213,24 @@ class Shell:
         return True
 
     def _send_envelope(self, effect: events.SendEnvelope) -> None:
-        try:
-            data = self._fresh.get(effect.envelope_id) or self._store.envelope(effect.envelope_id)
-            envelope = decode_envelope(data) if data is not None else None
-        except (StoreError, WireError) as error:
-            self._log.warning("a message in the store cannot be read and is not sent: %s", error)
-            self._count(events.Count("store.unreadable"))
-            return
-        if envelope is not None:  # else deleted by its user since
+        envelope = self._read(effect.envelope_id)
+        if envelope is not None:
             self._links.queue(effect.link, Transfer(effect.hops, effect.copies, effect.age, envelope))
+
+    def _recall(self, effect: events.Recall) -> None:
+        read = (self._read(envelope_id) for envelope_id in effect.envelope_ids)
+        recalled = events.Recalled(tuple(envelope for envelope in read if envelope is not None))
+        self._loop.call_soon(self.put, recalled)  # what is recalled in lots lets others in between
+
+    def _read(self, envelope_id: bytes) -> Envelope | None:
+        """Return an envelope from the store; None: it cannot be read, or has been deleted since."""
+        try:
+            data = self._fresh.get(envelope_id) or self._store.envelope(envelope_id)
+            return decode_envelope(data) if data is not None else None
+        except (StoreError, WireError) as error:
+            self._log.warning("a message in the store cannot be read and is left out: %s", error)
+            self._count(events.Count("store.unreadable"))
+            return None
 
     def _set_timer(self, effect: events.SetTimer) -> None:
         """Have the core woken by ``effect.at``.

@@ -1,5 +1,6 @@
-"""The durable store behind the core's port: one SQLite file with outbox, inbox and tombstones.
+"""The durable store behind the core's port: one SQLite file with outbox, inbox, tombstones and others' envelopes.
 
+Others' envelopes may take half of it, so they never leave the users of this node without room.
 Durable stores (disk, USB) run in WAL mode with synchronous=FULL: what ``apply`` returned from is
 there after a power cut. Others (tmpfs) skip the syncs. The file is open to this process alone.
 """
@@ -11,10 +12,20 @@ import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from qpq.mesh.records import Checkpoint, Kept, MessageDelete, Queued, TombstoneInsert
+from qpq.crypto.identity import ID_BYTES, prefix_range
+from qpq.mesh.records import (
+    Checkpoint,
+    Kept,
+    KnownInsert,
+    MessageDelete,
+    ProofInsert,
+    Queued,
+    Relayed,
+    TombstoneInsert,
+)
 from qpq.store.entries import Counts, InboxEntry, OutboxEntry
 from qpq.store.faults import StoreBusyError, StoreDamagedError, StoreError, StoreFullError
-from qpq.store.schema import FINAL, STATES, prepare
+from qpq.store.schema import STATES, place_of, prepare, upgrade
 from qpq.store.writers import GROWING, SOLE, Writers
 
 if TYPE_CHECKING:
@@ -24,10 +35,13 @@ if TYPE_CHECKING:
     from qpq.mesh.records import Operation, Row
 
 DEFAULT_MAX_BYTES = 64 << 20
+MESSAGE_ID_BYTES = 16
 MAX_HISTORY = 1_000
 """Delivered and expired messages kept for each user to look at; the oldest go."""
 
 _PAGE = 4096
+_RELAY_PART = 2
+"""Envelopes for others take at most the store's bytes divided by this; the rest is for users whatever comes."""
 _RESERVE_PAGES = 16
 """Pages beyond the limit for what must not fail when the store is full: states, deletions, checkpoints."""
 _CHECK_BELOW = 8 << 20
@@ -40,7 +54,7 @@ _CACHE_KIB_DURABLE = 2048
 _ROWS_AT_ONCE = 256
 _MAX_ASIDE = 100
 
-_INBOX = "SELECT number, message_id, sender, text, urgent, sent, received, read FROM inbox"
+_INBOX = "SELECT number, message_id, sender, text, urgent, sent, received, read, channel FROM inbox"
 _OUTBOX = "SELECT number, message_id, recipient, text, urgent, sent, ttl, state, copies FROM outbox"
 
 
@@ -57,7 +71,7 @@ class Database:
         self.path = path
         self.max_bytes = max_bytes
         self._connection = self._connect()
-        self._writers = Writers(self._connection, history)
+        self._writers = Writers(self._connection, history, max_bytes // _RELAY_PART)
         try:
             self._set_up(durable)
         except sqlite3.Error as fault:
@@ -86,24 +100,42 @@ class Database:
                 self._limit_pages(0)
 
     def envelope(self, envelope_id: bytes) -> bytes | None:
-        """Return the bytes of an envelope on its way; None: it is not there any more."""
+        """Return the bytes of an envelope on its way, a user's or another's; None: it is not there any more."""
         rows = self._read("SELECT envelope FROM outbox WHERE envelope_id = ?", (envelope_id,))
+        if not rows or rows[0][0] is None:
+            place = place_of(envelope_id)
+            rows = self._read("SELECT envelope FROM relay WHERE place = ? AND envelope_id = ?", (place, envelope_id))
         return rows[0][0] if rows else None
 
     def restore(self) -> Iterator[Row]:
         """Go through what ``Core.restore`` takes; nothing is written meanwhile."""
-        meta = dict(self._read("SELECT key, value FROM meta", ()))
+        meta = self.numbers()
         yield Checkpoint(meta.get("life", 0), meta.get("unix", 0))
-        for row in self._each(
+        for row in self.each(
             "SELECT user, message_id, envelope_id, recipient, length(envelope), urgent, ttl, born, state, copies"
             " FROM outbox WHERE envelope IS NOT NULL ORDER BY number"
         ):
             user, message_id, envelope_id, recipient, size, urgent, ttl, born, state, copies = row
             yield Queued(user, message_id, envelope_id, recipient, size, bool(urgent), ttl, born, STATES[state], copies)
-        for row in self._each("SELECT user, message_id, sender, size, via FROM inbox ORDER BY number"):
-            yield Kept(*row)
-        for row in self._each("SELECT user, envelope_id, sender, message_id, secret, hash, expires FROM tombstone"):
+        for user, message_id, sender, size, via, read in self.each(
+            "SELECT user, message_id, sender, size, via, read FROM inbox ORDER BY number"
+        ):
+            yield Kept(user, message_id, sender, size, via, bool(read))
+        for row in self.each("SELECT user, envelope_id, sender, message_id, secret, hash, expires FROM tombstone"):
             yield TombstoneInsert(*row)
+        for row in self.each(
+            "SELECT envelope_id, sender, recipient, via, urgent, ttl, born, hops, max_hops, copies, length(envelope)"
+            " FROM relay ORDER BY born, place"
+        ):
+            envelope_id, sender, recipient, via, urgent, *numbers = row
+            yield Relayed(envelope_id, sender, recipient, via, bool(urgent), *numbers)
+        for envelope_id, secret, envelope_hash, expires in self.each(
+            "SELECT envelope_id, secret, hash, expires FROM known"
+        ):
+            if secret is None:
+                yield KnownInsert(envelope_id, expires)
+            else:
+                yield ProofInsert(envelope_id, secret, envelope_hash, expires)
 
     # --- for people ----------------------------------------------------------------------------------
 
@@ -113,8 +145,8 @@ class Database:
         """Return a user's messages, oldest first: the last ``limit``, or the first behind number ``after``."""
         rows = self._some(_INBOX, user, "AND read = 0" if unread else "", limit, after)
         return [
-            InboxEntry(number, message_id, sender, text, bool(urgent), sent, received, bool(read))
-            for number, message_id, sender, text, urgent, sent, received, read in rows
+            InboxEntry(number, message_id, sender, text, bool(urgent), sent, received, bool(read), channel or b"")
+            for number, message_id, sender, text, urgent, sent, received, read, channel in rows
         ]
 
     def outbox(self, user: Address, *, limit: int = 100, after: int | None = None) -> list[OutboxEntry]:
@@ -125,10 +157,15 @@ class Database:
             for number, message_id, recipient, text, urgent, sent, ttl, state, copies in rows
         ]
 
-    def message_ids(self, user: Address) -> list[bytes]:
-        """Return the ids of a user's messages, of inbox and outbox, for whoever types a prefix."""
+    def message_ids(self, user: Address, prefix: str, limit: int = 10) -> list[bytes]:
+        """Return the ids of a user's messages, of inbox and outbox, whose text form begins with ``prefix``."""
+        found = prefix_range(prefix, MESSAGE_ID_BYTES)
+        if found is None:
+            return []
         rows = self._read(
-            "SELECT message_id FROM inbox WHERE user = ?1 UNION SELECT message_id FROM outbox WHERE user = ?1", (user,)
+            "SELECT message_id FROM inbox WHERE user = ?1 AND message_id BETWEEN ?2 AND ?3 UNION"
+            " SELECT message_id FROM outbox WHERE user = ?1 AND message_id BETWEEN ?2 AND ?3 LIMIT ?4",
+            (user, *found, limit),
         )
         return [row[0] for row in rows]
 
@@ -137,13 +174,20 @@ class Database:
         rows = self._read(
             "SELECT sender FROM inbox WHERE user = ?1 UNION SELECT recipient FROM outbox WHERE user = ?1", (user,)
         )
-        return [row[0] for row in rows]
+        return [row[0] for row in rows if len(row[0]) == ID_BYTES]  # not channels
 
     def mark_read(self, user: Address, numbers: Sequence[int]) -> None:
         """Note that a user has seen these messages of the own inbox."""
         with self._transaction():
             self._connection.executemany(
                 "UPDATE inbox SET read = 1 WHERE user = ? AND number = ?", [(user, number) for number in numbers]
+            )
+
+    def mark_seen(self, user: Address, message_id: bytes, sender: Address) -> None:
+        """Note that a user has seen a message, named by its id and sender."""
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE inbox SET read = 1 WHERE user = ? AND message_id = ? AND sender = ?", (user, message_id, sender)
             )
 
     def delete(self, user: Address, message_id: bytes) -> None:
@@ -155,23 +199,48 @@ class Database:
         inbox = self._read(
             "SELECT count(*), coalesce(sum(read = 0), 0), coalesce(min(nullif(received, 0)), 0) FROM inbox", ()
         )[0]
-        outbox = self._read("SELECT coalesce(sum(state < ?1), 0), coalesce(sum(state >= ?1), 0) FROM outbox", (FINAL,))[
-            0
-        ]
+        outbox = self._read(
+            "SELECT coalesce(sum(envelope IS NOT NULL), 0), coalesce(sum(envelope IS NULL), 0) FROM outbox", ()
+        )[0]
         tombstones = self._read("SELECT count(*) FROM tombstone", ())[0][0]
+        relayed = self._read("SELECT count(*), coalesce(sum(length(envelope)), 0) FROM relay", ())[0]
+        known = self._read(
+            "SELECT coalesce(sum(secret IS NOT NULL), 0), coalesce(sum(secret IS NULL), 0) FROM known", ()
+        )
         pages = self._read("PRAGMA page_count", ())[0][0] - self._read("PRAGMA freelist_count", ())[0][0]
-        return Counts(inbox[0], inbox[1], outbox[0], outbox[1], tombstones, pages * _PAGE, self.max_bytes, inbox[2])
+        return Counts(
+            inbox=inbox[0],
+            unread=inbox[1],
+            waiting=outbox[0],
+            finished=outbox[1],
+            tombstones=tombstones,
+            used_bytes=pages * _PAGE,
+            max_bytes=self.max_bytes,
+            oldest=inbox[2],
+            relayed=relayed[0],
+            relayed_bytes=relayed[1],
+            relayed_max_bytes=self.max_bytes // _RELAY_PART,
+            proofs=known[0][0],
+            known=known[0][1],
+        )
 
     def next_boot(self, floor: int = 0) -> int:
         """Count a start of the node, durably, and return its number (1 or more, 32 bits).
 
         ``floor``: the least it may be, for a store that may have been lost (tmpfs).
         """
-        boots = self._read("SELECT value FROM meta WHERE key = 'boot'", ())
-        boot = max(boots[0][0] + 1 if boots else 1, floor)
-        with self._transaction():
-            self._writers.set_meta("boot", boot)
+        boot = max(self.numbers().get("boot", 0) + 1, floor)
+        self.set_number("boot", boot)
         return boot
+
+    def numbers(self) -> dict[str, int]:
+        """Return the node's own numbers: boots, the clock of life."""
+        return dict(self._read("SELECT key, value FROM meta", ()))
+
+    def set_number(self, key: str, value: int) -> None:
+        """Keep one of the node's own numbers."""
+        with self._transaction():
+            self._writers.set_meta(key, value)
 
     def close(self) -> None:
         """Move everything into the one file and close it; later calls raise StoreError."""
@@ -200,11 +269,12 @@ class Database:
         execute(f"PRAGMA cache_size = -{_CACHE_KIB_DURABLE if durable else _CACHE_KIB}")
         execute("PRAGMA temp_store = MEMORY")
         execute("PRAGMA secure_delete = FAST")
-        self._limit_pages(0)
         if execute("PRAGMA page_count").fetchone()[0] * _PAGE <= _CHECK_BELOW:
             verdict = execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise StoreDamagedError(self._damage(verdict))
+        upgrade(self._connection)
+        self._limit_pages(0)
 
     def _limit_pages(self, reserve: int) -> None:
         self._connection.execute(f"PRAGMA max_page_count = {max(1, self.max_bytes // _PAGE) + reserve}")
@@ -246,10 +316,11 @@ class Database:
         except sqlite3.Error as fault:
             raise self._name(fault) from fault
 
-    def _each(self, statement: str) -> Iterator[Any]:
+    def each(self, statement: str, at_once: int = _ROWS_AT_ONCE) -> Iterator[Any]:
+        """Go through the rows of a statement, not all in memory at once; for this room. Raises StoreError."""
         try:
             cursor = self._connection.execute(statement)
-            while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            while rows := cursor.fetchmany(at_once):
                 yield from rows
         except sqlite3.Error as fault:
             raise self._name(fault) from fault

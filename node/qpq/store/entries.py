@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InboxEntry:
-    """A message a user got; ``number`` grows with arrival, times are Unix seconds (0: unknown)."""
+    """A message a user got; ``number`` grows with arrival, times are Unix seconds (0: unknown).
+
+    ``channel`` is empty, or the id of the channel it came through.
+    """
 
     number: int
     message_id: bytes
@@ -22,6 +25,7 @@ class InboxEntry:
     sent: int
     received: int
     read: bool
+    channel: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,11 @@ class OutboxEntry:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many messages there are, bytes taken and allowed, and when the oldest kept one came (Unix, 0: none)."""
+    """How many messages there are, bytes taken and allowed, and when the oldest kept one came (Unix, 0: none).
+
+    ``relayed`` are others' envelopes, with the bytes of them and the most they may take; ``proofs`` receipts of
+    others' messages, ``known`` ids that are not taken again.
+    """
 
     inbox: int
     unread: int
@@ -51,3 +59,8 @@ class Counts:
     used_bytes: int
     max_bytes: int
     oldest: int
+    relayed: int
+    relayed_bytes: int
+    relayed_max_bytes: int
+    proofs: int
+    known: int

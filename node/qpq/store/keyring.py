@@ -1,4 +1,4 @@
-"""identity.json: the keys of node and users, petnames, blocked and muted senders, peers given by hand.
+"""identity.json: the keys of node and users, petnames, blocked and muted senders, channels, peers given by hand.
 
 Each change is written (0600, atomic replace) before it holds in memory; where writing fails,
 nothing has changed. A file that cannot be read is reported and never written to.
@@ -24,6 +24,7 @@ from qpq.crypto.primitives import NONCE_BYTES, SALT_BYTES, SEED_BYTES
 from qpq.errors import QpqError
 from qpq.store.keyring_data import (
     MAX_BLOCKED,
+    MAX_CHANNELS,
     MAX_MUTED,
     MAX_PEERS,
     MAX_PETNAMES,
@@ -46,9 +47,11 @@ from qpq.store.keyring_file import Stamp, read_private, replace_private, stamp_o
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from qpq.crypto.channels import Channel
+
 FILE_NAME = "identity.json"
 FIRST_USER = "me"
-MAX_FILE = 2 * 1024 * 1024
+MAX_FILE = 3 * 1024 * 1024
 
 
 class KeyringError(QpqError):
@@ -81,6 +84,10 @@ class UnknownPeerError(KeyringError):
 
 class AmbiguousPeerError(KeyringError):
     """The beginning of more than one id: type more of it."""
+
+
+class NoSuchChannelError(KeyringError):
+    """A user reads no channel of that topic."""
 
 
 class Keyring:
@@ -214,6 +221,34 @@ class Keyring:
         """Show messages of ``address`` as they come again; raises NoSuchUserError, KeyringWriteError."""
         user = self.user(user_name)
         self._change(replace(user, muted=user.muted - {address}))
+
+    def join_channel(self, user_name: str, channel: Channel) -> None:
+        """Keep a channel that a user reads; one that is kept already is no fault.
+
+        Raises NoSuchUserError, LimitReachedError, KeyringWriteError, and KeyringError where the topic or the key
+        belongs to another channel of this user.
+        """
+        user = self.user(user_name)
+        if channel in user.channels:
+            return
+        if any(channel.topic == other.topic or channel.key == other.key for other in user.channels):
+            raise KeyringError(f"{user_name} reads another channel #{channel.topic} already: unsubscribe from it first")
+        if len(user.channels) >= MAX_CHANNELS:
+            raise LimitReachedError(f"{MAX_CHANNELS} channels is all that are kept: unsubscribe from one first")
+        self._change(replace(user, channels=(*user.channels, channel)))
+
+    def leave_channel(self, user_name: str, topic: str) -> Channel:
+        """Forget a channel and return it; raises NoSuchUserError, NoSuchChannelError, KeyringWriteError."""
+        user, channel = self.user(user_name), self.channel(user_name, topic)
+        self._change(replace(user, channels=tuple([other for other in user.channels if other is not channel])))
+        return channel
+
+    def channel(self, user_name: str, topic: str) -> Channel:
+        """Return the channel that a user reads under this topic; raises NoSuchUserError, NoSuchChannelError."""
+        for channel in self.user(user_name).channels:
+            if channel.topic == topic:
+                return channel
+        raise NoSuchChannelError(f"{user_name} reads no channel #{topic}: subscribe to it first")
 
     def add_peer(self, address: str, identity: Identity | None = None) -> None:
         """Keep a peer given by hand; one with the same address is replaced.

@@ -4,8 +4,11 @@ The JSON, format 1 (ids in text form, seeds as 64 hexadecimal digits)::
 
     {"format": 1,
      "node":  {"id": ..., "seed": ...},
-     "users": [{"name": ..., "id": ..., "seed": ..., "petnames": {id: name}, "blocked": [id], "muted": [id]}],
+     "users": [{"name": ..., "id": ..., "seed": ..., "petnames": {id: name}, "blocked": [id], "muted": [id],
+                "channels": [{"topic": ..., "kind": "open", "key": ..., "signers": [id]}]}],
      "peers": [{"address": "host:port", "id": ...}]}
+
+A user of no channel has no ``channels``, and keys are written as 64 hexadecimal digits like seeds.
 
 The id beside each seed is there for people, and to notice a damaged seed.
 """
@@ -16,7 +19,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from qpq.crypto.errors import IdentityError
+from qpq.crypto.channels import MAX_SIGNERS, Channel, ChannelKind
+from qpq.crypto.errors import ChannelError, IdentityError
 from qpq.crypto.identity import Address, Identity, SecretIdentity, looks_like_prefix, parse_id, text_id
 from qpq.errors import QpqError
 
@@ -29,6 +33,7 @@ MAX_PETNAMES = 256
 MAX_BLOCKED = 256
 MAX_MUTED = 256
 MAX_PEERS = 64
+MAX_CHANNELS = 64
 MAX_NAME = 32
 MAX_PETNAME_BYTES = 64
 
@@ -58,6 +63,7 @@ class User:
     petnames: dict[Address, str] = field(default_factory=dict)
     blocked: frozenset[Address] = frozenset()
     muted: frozenset[Address] = frozenset()
+    channels: tuple[Channel, ...] = ()
 
     @property
     def address(self) -> Address:
@@ -137,7 +143,7 @@ def decode_contents(content: bytes) -> Contents:
 def encode_user(user: User) -> bytes:
     """Return one user as the data of an export."""
     document = {"format": FORMAT, "user": _user_document(user)}
-    return json.dumps(document, separators=(",", ":")).encode()
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def decode_user(content: bytes) -> User:
@@ -156,12 +162,23 @@ def _key_pair(secret: SecretIdentity) -> dict[str, object]:
 
 
 def _user_document(user: User) -> dict[str, object]:
+    channels = [_channel_document(channel) for channel in user.channels]
     return {
         "name": user.name,
         **_key_pair(user.secret),
         "petnames": {text_id(address): name for address, name in user.petnames.items()},
         "blocked": sorted(map(text_id, user.blocked)),
         "muted": sorted(map(text_id, user.muted)),
+        **({"channels": channels} if channels else {}),
+    }
+
+
+def _channel_document(channel: Channel) -> dict[str, object]:
+    return {
+        "topic": channel.topic,
+        "kind": channel.kind.name.lower(),
+        "key": channel.key.hex(),
+        "signers": [text_id(signer) for signer in channel.signers],
     }
 
 
@@ -213,13 +230,17 @@ def _text(value: object, where: str) -> str:
 
 
 def _secret(document: dict[str, object], where: str) -> SecretIdentity:
-    digits = _text(document["seed"], f"{where}.seed")
-    if len(digits) != _SEED_DIGITS or not _HEX.issuperset(digits):
-        raise ContentError(f"{where}.seed is not {_SEED_DIGITS} hexadecimal digits")
-    secret = SecretIdentity(bytes.fromhex(digits))
+    secret = SecretIdentity(_hex(document["seed"], f"{where}.seed"))
     if _id(document["id"], f"{where}.id") != secret.identity:
         raise ContentError(f"{where}: id and seed do not belong together, one of them was altered")
     return secret
+
+
+def _hex(value: object, where: str) -> bytes:
+    digits = _text(value, where)
+    if len(digits) != _SEED_DIGITS or not _HEX.issuperset(digits):
+        raise ContentError(f"{where} is not {_SEED_DIGITS} hexadecimal digits")
+    return bytes.fromhex(digits)
 
 
 def _id(value: object, where: str) -> bytes:
@@ -236,7 +257,7 @@ def _ids(value: object, where: str, limit: int) -> frozenset[Address]:
 
 
 def _user(value: object, where: str) -> User:
-    document = _object(value, where, {"name", "id", "seed", "petnames", "blocked", "muted"})
+    document = _object(value, where, {"name", "id", "seed", "petnames", "blocked", "muted"}, optional="channels")
     name = _text(document["name"], f"{where}.name")
     petnames = _petnames(document["petnames"], f"{where}.petnames")
     try:
@@ -247,7 +268,28 @@ def _user(value: object, where: str) -> User:
         raise ContentError(f"{where}: {error}") from None
     blocked = _ids(document["blocked"], f"{where}.blocked", MAX_BLOCKED)
     muted = _ids(document["muted"], f"{where}.muted", MAX_MUTED)
-    return User(name, _secret(document, where), petnames, blocked, muted)
+    listed = _list(document.get("channels", []), f"{where}.channels", MAX_CHANNELS)
+    channels = tuple([_channel(row, f"{where}.channels[{index}]") for index, row in enumerate(listed)])
+    _unique(f"{where}.channels", [channel.topic for channel in channels])
+    _unique(f"{where}.channels", [channel.key for channel in channels])
+    return User(name, _secret(document, where), petnames, blocked, muted, channels)
+
+
+def _channel(value: object, where: str) -> Channel:
+    document = _object(value, where, {"topic", "kind", "key", "signers"})
+    kind = next((kind for kind in ChannelKind if kind.name.lower() == document["kind"]), None)
+    if kind is None:
+        raise ContentError(f"{where}.kind is none of open, private and announcement")
+    signers = _list(document["signers"], f"{where}.signers", MAX_SIGNERS)
+    try:
+        return Channel(
+            _text(document["topic"], f"{where}.topic"),
+            _hex(document["key"], f"{where}.key"),
+            kind,
+            tuple([Address(_id(signer, f"{where}.signers")) for signer in signers]),
+        )
+    except ChannelError as error:
+        raise ContentError(f"{where}: {error}") from None
 
 
 def _petnames(value: object, where: str) -> dict[Address, str]:

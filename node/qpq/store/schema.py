@@ -1,7 +1,10 @@
-"""The tables of the message store, version 1, and how a file gets or has them.
+"""The tables of the message store, version 2, and how a file gets or has them.
 
-Every row carries the user it belongs to. ``born`` and ``expires`` are seconds of the clock of
-life (``mesh.clock``), ``sent`` and ``received`` Unix seconds (0: unknown).
+Every row of ``outbox``, ``inbox`` and ``tombstone`` carries the user it belongs to; ``relay`` and
+``known`` are of others: envelopes kept for them, and ids not to be taken again, with the receipt
+where one is known. ``born`` and ``expires`` are seconds of the clock of life (``mesh.clock``),
+``sent`` and ``received`` Unix seconds (0: unknown). ``place`` is the first 63 bits of an envelope
+id (``place_of``): random, so the holes that deleted rows leave are filled again, and no index is needed.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from qpq.store.faults import StoreDamagedError, StoreTooNewError
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-VERSION: Final = 1
+VERSION: Final = 2
 APPLICATION_ID: Final = 0x71707131  # "qpq1"
 
 STATES: Final = (State.QUEUED, State.RELAYED, State.DELIVERED, State.EXPIRED)
@@ -56,6 +59,7 @@ _TABLES = (
         via BLOB,
         read INTEGER NOT NULL,
         text TEXT NOT NULL,
+        channel BLOB,
         UNIQUE (user, message_id, sender)
     )""",
     """CREATE TABLE tombstone (
@@ -68,16 +72,39 @@ _TABLES = (
         expires INTEGER NOT NULL
     ) WITHOUT ROWID""",
 )
+_OF_OTHERS = (
+    """CREATE TABLE relay (
+        place INTEGER PRIMARY KEY,
+        envelope_id BLOB NOT NULL,
+        sender BLOB NOT NULL,
+        recipient BLOB NOT NULL,
+        via BLOB,
+        urgent INTEGER NOT NULL,
+        ttl INTEGER NOT NULL,
+        born INTEGER NOT NULL,
+        hops INTEGER NOT NULL,
+        max_hops INTEGER NOT NULL,
+        copies INTEGER NOT NULL,
+        envelope BLOB NOT NULL
+    )""",
+    """CREATE TABLE known (
+        envelope_id BLOB PRIMARY KEY NOT NULL,
+        secret BLOB,
+        hash BLOB,
+        expires INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+)
+_TO_VERSION_2 = ("ALTER TABLE inbox ADD COLUMN channel BLOB", *_OF_OTHERS)
 
 
 def prepare(connection: Connection, path: str) -> None:
-    """Create the tables in an empty file, or see that the file has them.
+    """Create the tables in an empty file, or see that the file has them or those of version 1.
 
     Raises StoreDamagedError for another program's file, StoreTooNewError for a later version.
     """
     application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     if not application and not version and not _pragma(connection, "page_count"):
-        _create(connection)
+        _run(connection, (*_TABLES, *_OF_OTHERS))
     elif application != APPLICATION_ID:
         raise StoreDamagedError(f"{path} is no message store of this program: move it away or choose another data-dir")
     elif version > VERSION:
@@ -87,9 +114,21 @@ def prepare(connection: Connection, path: str) -> None:
         )
 
 
-def _create(connection: Connection) -> None:
+def place_of(envelope_id: bytes) -> int:
+    """Return where the row of an envelope for others stands in its table."""
+    return int.from_bytes(envelope_id[:8], "big") >> 1
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the tables of version 1 up to date; to be called once the file is known to be whole."""
+    if _pragma(connection, "user_version") < VERSION:
+        _run(connection, _TO_VERSION_2)
+
+
+def _run(connection: Connection, statements: tuple[str, ...]) -> None:
+    """Make a file one of this version, wholly or not at all."""
     connection.execute("BEGIN IMMEDIATE")
-    for statement in _TABLES:
+    for statement in statements:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

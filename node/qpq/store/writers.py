@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qpq.mesh.flooded import cost_of
 from qpq.mesh.records import (
     Checkpoint,
     InboxInsert,
+    KnownDelete,
+    KnownInsert,
     MessageDelete,
     OutboxInsert,
     OutboxState,
+    ProofInsert,
+    RelayCopies,
+    RelayDelete,
+    RelayInsert,
     TombstoneDelete,
     TombstoneExpected,
     TombstoneInsert,
     UserDelete,
 )
 from qpq.store.faults import StoreFullError
-from qpq.store.schema import FINAL, STATES
+from qpq.store.schema import FINAL, STATES, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,24 +32,40 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Address
     from qpq.mesh.records import Operation
 
-GROWING: Final = (OutboxInsert, InboxInsert)
+GROWING: Final = (OutboxInsert, InboxInsert, RelayInsert)
 """The operations that may fail for lack of room; all others get a reserve."""
 
-SOLE: Final = (OutboxInsert, OutboxState, InboxInsert, TombstoneInsert, TombstoneDelete)
+SOLE: Final = (
+    OutboxInsert,
+    OutboxState,
+    InboxInsert,
+    TombstoneInsert,
+    TombstoneDelete,
+    RelayCopies,
+    RelayDelete,
+    ProofInsert,
+    KnownInsert,
+    KnownDelete,
+)
 """The operations that are one statement, besides forgetting old rows, which may as well come later."""
 
-_TRIM_EVERY = 64
+_TRIM_EVERY = 16
 _STATE_NUMBERS = {state: number for number, state in enumerate(STATES)}
 
 
 class Writers:
-    """Writes operations; of each user ``history`` finished messages are kept, the oldest go now and then."""
+    """Writes operations.
 
-    def __init__(self, connection: Connection, history: int) -> None:
+    Of each user ``history`` finished messages are kept, the oldest go now and then. Envelopes for others may
+    take ``relay_bytes``.
+    """
+
+    def __init__(self, connection: Connection, history: int, relay_bytes: int) -> None:
         self._connection = connection
         self._history = history
+        self._relay_bytes = relay_bytes
+        self._relayed: int | None = None
         self._finished: dict[Address, int] = {}
-        self._unsure: set[Address] = set()
         self._writers = self._table()
 
     def write(self, operation: Operation) -> None:
@@ -52,6 +75,15 @@ class Writers:
     def forget_counts(self) -> None:
         """Count anew what is there: a transaction was undone."""
         self._finished.clear()
+        self._relayed = None
+
+    @property
+    def relayed(self) -> int:
+        """Bytes that envelopes for others take."""
+        if self._relayed is None:
+            sizes = self._connection.execute("SELECT length(envelope) FROM relay")
+            self._relayed = sum(cost_of(size) for (size,) in sizes)
+        return self._relayed
 
     def set_meta(self, key: str, value: int) -> None:
         """Set one of the node's own numbers."""
@@ -70,11 +102,17 @@ class Writers:
             TombstoneInsert: self._tombstone_insert,
             TombstoneDelete: self._tombstone_delete,
             TombstoneExpected: self._tombstone_expected,
+            RelayInsert: self._relay_insert,
+            RelayCopies: self._relay_copies,
+            RelayDelete: lambda row: self._relay_clear(row.envelope_id),
+            ProofInsert: lambda row: self._known(row.envelope_id, row.secret, row.envelope_hash, row.expires),
+            KnownInsert: lambda row: self._known(row.envelope_id, None, None, row.expires),
+            KnownDelete: self._known_delete,
             Checkpoint: self._checkpoint,
         }
 
     def _outbox_insert(self, row: OutboxInsert) -> None:
-        self._connection.execute(
+        done = self._connection.execute(
             "INSERT INTO outbox (user, message_id, envelope_id, recipient, urgent, ttl, born, sent, state, copies,"
             " text, envelope) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
             (
@@ -91,23 +129,29 @@ class Writers:
                 row.envelope or None,
             ),
         )
-        if not row.envelope:
+        if done.rowcount and not row.envelope:
             self._trim(row.user)
 
     def _outbox_state(self, row: OutboxState) -> None:
         state = _STATE_NUMBERS[row.state]
-        self._connection.execute(
-            "UPDATE outbox SET state = ?, copies = ?, envelope = CASE WHEN ? THEN NULL ELSE envelope END"
-            " WHERE user = ? AND message_id = ?",
-            (state, row.copies, state >= FINAL, row.user, row.message_id),
-        )
         if state >= FINAL:
-            self._trim(row.user)
+            done = self._connection.execute(
+                "UPDATE outbox SET state = ?, copies = ?, envelope = NULL"
+                " WHERE user = ? AND message_id = ? AND envelope IS NOT NULL",
+                (state, row.copies, row.user, row.message_id),
+            )
+            if done.rowcount:
+                self._trim(row.user)
+                return
+        self._connection.execute(
+            "UPDATE outbox SET state = ?, copies = ? WHERE user = ? AND message_id = ?",
+            (state, row.copies, row.user, row.message_id),
+        )
 
     def _inbox_insert(self, row: InboxInsert) -> None:
         self._connection.execute(
-            "INSERT INTO inbox (user, message_id, sender, envelope_id, urgent, sent, received, size, via, read, text)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO inbox (user, message_id, sender, envelope_id, urgent, sent, received, size, via, read, text,"
+            " channel) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
             (
                 row.user,
                 row.message_id,
@@ -119,22 +163,23 @@ class Writers:
                 row.size,
                 row.via,
                 row.text,
+                row.channel or None,
             ),
         )
 
     def _message_delete(self, row: MessageDelete) -> None:
-        self._unsure.add(row.user)
-        for table in ("inbox", "outbox"):
-            self._connection.execute(
-                f"DELETE FROM {table} WHERE user = ? AND message_id = ?",  # noqa: S608 (one of two constants)
-                (row.user, row.message_id),
-            )
+        name = (row.user, row.message_id)
+        self._connection.execute("DELETE FROM inbox WHERE user = ? AND message_id = ?", name)
+        gone = self._connection.execute(
+            "DELETE FROM outbox WHERE user = ? AND message_id = ? RETURNING envelope IS NULL", name
+        ).fetchall()
+        if row.user in self._finished:
+            self._finished[row.user] -= sum(finished for (finished,) in gone)
 
     def _user_delete(self, row: UserDelete) -> None:
         for table in ("inbox", "outbox", "tombstone"):
             self._connection.execute(f"DELETE FROM {table} WHERE user = ?", (row.user,))  # noqa: S608 (constants)
         self._finished.pop(row.user, None)
-        self._unsure.discard(row.user)
 
     def _tombstone_insert(self, row: TombstoneInsert) -> None:
         self._connection.execute(
@@ -151,28 +196,79 @@ class Writers:
         if found is None:
             raise StoreFullError("a message that a receipt is asked for could not be stored before")
 
+    def _relay_insert(self, row: RelayInsert) -> None:
+        before = self.relayed
+        done = self._connection.execute(
+            "INSERT INTO relay (place, envelope_id, sender, recipient, via, urgent, ttl, born, hops, max_hops, copies,"
+            " envelope) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (
+                place_of(row.envelope_id),
+                row.envelope_id,
+                row.sender,
+                row.recipient,
+                row.via,
+                row.urgent,
+                row.ttl,
+                row.born,
+                row.hops,
+                row.max_hops,
+                row.copies,
+                row.envelope,
+            ),
+        )
+        if not done.rowcount:
+            self._relay_clear(row.envelope_id)
+            self._relay_insert(row)
+            return
+        self._relayed = before + cost_of(len(row.envelope))
+        if self._relayed > self._relay_bytes:
+            raise StoreFullError("the part of the message store that is for others' messages is full")
+
+    def _relay_copies(self, row: RelayCopies) -> None:
+        self._connection.execute(
+            "UPDATE relay SET copies = ? WHERE place = ? AND envelope_id = ?",
+            (row.copies, place_of(row.envelope_id), row.envelope_id),
+        )
+
+    def _relay_clear(self, envelope_id: bytes) -> None:
+        """Delete the envelope that stands where this one stands; none there is no fault."""
+        before = self.relayed
+        gone = self._connection.execute(
+            "DELETE FROM relay WHERE place = ? RETURNING length(envelope)", (place_of(envelope_id),)
+        ).fetchall()
+        self._relayed = before - sum(cost_of(size) for (size,) in gone)
+
+    def _known(self, envelope_id: bytes, secret: bytes | None, envelope_hash: bytes | None, expires: int) -> None:
+        """Note an id not to be taken again; a receipt that is known stays known."""
+        self._connection.execute(
+            "INSERT INTO known (envelope_id, secret, hash, expires) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " secret = coalesce(excluded.secret, secret), hash = coalesce(excluded.hash, hash),"
+            " expires = max(excluded.expires, expires)",
+            (envelope_id, secret, envelope_hash, expires),
+        )
+
+    def _known_delete(self, row: KnownDelete) -> None:
+        self._connection.execute("DELETE FROM known WHERE envelope_id = ?", (row.envelope_id,))
+
     def _checkpoint(self, row: Checkpoint) -> None:
         self.set_meta("life", row.life)
         self.set_meta("unix", row.unix)
 
     def _trim(self, user: Address) -> None:
-        """Forget the oldest finished messages of a user, now and then; one more has just been finished.
+        """Forget the oldest messages of a user's that are not on their way, now and then; there is one more.
 
-        Counting reads them all, so it is done once, and again only where the count may be too high.
+        Counting reads them all, so it is done once.
         """
         finished = self._finished.get(user, -1) + 1
-        if not finished or (finished >= self._history + _TRIM_EVERY and user in self._unsure):
-            finished = self._count_finished(user)
+        if not finished:
+            rows = self._connection.execute("SELECT count(*) FROM outbox WHERE user = ? AND envelope IS NULL", (user,))
+            finished = int(rows.fetchone()[0])
         if finished >= self._history + _TRIM_EVERY:
             self._connection.execute(
-                "DELETE FROM outbox WHERE number IN (SELECT number FROM outbox WHERE user = ? AND state >= ?"
+                # "+" keeps the index of users out of it: with that one all rows would be read, to be sorted
+                "DELETE FROM outbox WHERE number IN (SELECT number FROM outbox WHERE +user = ? AND envelope IS NULL"
                 " ORDER BY number LIMIT ?)",
-                (user, FINAL, finished - self._history),
+                (user, finished - self._history),
             )
             finished = self._history
         self._finished[user] = finished
-
-    def _count_finished(self, user: Address) -> int:
-        self._unsure.discard(user)
-        rows = self._connection.execute("SELECT count(*) FROM outbox WHERE user = ? AND state >= ?", (user, FINAL))
-        return int(rows.fetchone()[0])

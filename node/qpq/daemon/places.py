@@ -1,0 +1,44 @@
+"""Where the store lies: in the data directory, or in RAM with a snapshot there, where flash would wear out."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from qpq.daemon import doctor_data
+from qpq.daemon.data_dir import DataDirError, prepare
+
+IN_RAM = "/tmp/qpq"  # noqa: S108 (tmpfs on OpenWrt, and checked to be ours)
+OPENWRT = "/etc/openwrt_release"
+FLASH = frozenset({"jffs2", "ubifs", "overlay", "squashfs"})
+VOLATILE = frozenset({"tmpfs", "ramfs"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The live store's ``directory``; ``durable``: on a medium; ``snapshot``: it is not, but the data directory is."""
+
+    directory: str
+    durable: bool
+    snapshot: bool
+
+
+def choose(store_dir: str, data_dir: str, root: str = "") -> Place:
+    """Return where the store lies; ``store_dir`` is the option, ``root`` is put before the system's paths, for tests.
+
+    Without the option it is the data directory, but for flash of a router. Makes the directory. Raises DataDirError.
+    """
+    kind = doctor_data.storage(data_dir, root).get("filesystem")
+    directory = store_dir
+    if not store_dir:
+        flash = kind in FLASH and os.path.exists(root + OPENWRT)
+        directory = root + IN_RAM if flash else data_dir
+    if os.path.realpath(directory) == os.path.realpath(data_dir):
+        return Place(data_dir, kind not in VOLATILE, snapshot=False)
+    prepare(directory)
+    state = os.stat(directory)
+    if state.st_uid != os.geteuid() or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise DataDirError(f"store_dir: {directory} belongs to somebody else, or others may write to it; use another")
+    durable = doctor_data.storage(directory, root).get("filesystem") not in VOLATILE
+    return Place(directory, durable, snapshot=not durable and kind not in VOLATILE)

@@ -1,0 +1,127 @@
+"""What of a store goes into a snapshot that has not room for all, as the operations that make it anew.
+
+First what waits to be sent and what users have not read, then the rest of their messages, what is needed to
+know a message again, and history; what is kept for others fills up. Of each kind the newest go in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qpq.mesh.records import (
+    Checkpoint,
+    InboxInsert,
+    KnownInsert,
+    OutboxInsert,
+    OutboxState,
+    ProofInsert,
+    RelayInsert,
+    TombstoneInsert,
+)
+from qpq.store.oplog import Booted, Seen, item
+from qpq.store.schema import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qpq.store.database import Database
+    from qpq.store.oplog import Logged
+
+_OUTBOX = (
+    "SELECT number, user, message_id, coalesce(envelope_id, x''), recipient, coalesce(envelope, x''), text, urgent,"
+    " ttl, born, sent, state, copies FROM outbox WHERE "
+)
+_INBOX = (
+    "SELECT number, user, message_id, sender, coalesce(envelope_id, x''), text, urgent, sent, received, size, via,"
+    " coalesce(channel, x''), read FROM inbox WHERE "
+)
+_RELAY = (
+    "SELECT born, envelope_id, envelope, sender, recipient, via, urgent, ttl, born, hops, max_hops, copies FROM relay"
+    " WHERE "
+)
+_TOMBSTONES = "SELECT expires, user, envelope_id, sender, message_id, secret, hash, expires FROM tombstone"
+_KNOWN = "SELECT expires, envelope_id, secret, hash, expires FROM known"
+_PARTS = 16
+_AT_ONCE = 16
+
+
+class Dump:
+    """``items`` of at most ``room`` bytes; ``left_out``: so many of the users' messages did not fit."""
+
+    def __init__(self, database: Database, room: int) -> None:
+        self.left_out = 0
+        self._database = database
+        meta = database.numbers()
+        head: list[Logged] = [Booted(meta.get("boot", 0)), Checkpoint(meta.get("life", 0), meta.get("unix", 0))]
+        self.items = [b"".join(map(item, head))]
+        self._left = room - len(self.items[0])
+        part = room // _PARTS
+        outbox: list[tuple[int, bytes]] = []
+        inbox: list[tuple[int, bytes]] = []
+        others: list[tuple[int, bytes]] = []
+        self._newest(outbox, _OUTBOX + "envelope IS NOT NULL ORDER BY number DESC", 5 * part, _sent, counted=True)
+        self._newest(others, _RELAY + "via IS NULL ORDER BY born DESC", 2 * part, _kept, counted=True)
+        for read in ("0", "1"):
+            used = sum(len(data) for _, data in inbox)
+            self._newest(inbox, f"{_INBOX}read = {read} ORDER BY number DESC", 7 * part - used, _got, counted=True)
+        self._newest(others, _TOMBSTONES + " ORDER BY expires DESC", 2 * part, _buried)
+        self._newest(outbox, _OUTBOX + "envelope IS NULL ORDER BY number DESC", part, _sent)
+        self._newest(others, _RELAY + "via IS NOT NULL ORDER BY born DESC", room, _kept)
+        self._newest(others, _KNOWN + " ORDER BY expires DESC", room, _known)
+        self.items += [data for table in (outbox, inbox, others) for _, data in sorted(table, key=_first)]
+
+    def _newest(
+        self,
+        table: list[tuple[int, bytes]],
+        select: str,
+        room: int,
+        make: Callable[..., tuple[Logged, ...]],
+        *,
+        counted: bool = False,
+    ) -> None:
+        """Add rows while there is room; the first column says in which order they are to be written again."""
+        room = min(room, self._left)
+        for number, *columns in self._database.each(select, _AT_ONCE):
+            data = b"".join(map(item, make(*columns)))
+            if len(data) <= room:
+                room -= len(data)
+                self._left -= len(data)
+                table.append((number, data))
+            elif counted:
+                self.left_out += 1
+            else:
+                break
+
+
+def _first(pair: tuple[int, bytes]) -> int:
+    return pair[0]
+
+
+def _sent(*columns: Any) -> tuple[Logged, ...]:
+    user, message_id, envelope_id, recipient, envelope, text, urgent, ttl, born, sent, state, copies = columns
+    made = OutboxInsert(
+        user, message_id, envelope_id, recipient, envelope, text, bool(urgent), ttl, born, sent, STATES[state]
+    )
+    return (made, OutboxState(user, message_id, STATES[state], copies)) if copies else (made,)
+
+
+def _got(*columns: Any) -> tuple[Logged, ...]:
+    user, message_id, sender, envelope_id, text, urgent, sent, received, size, via, channel, read = columns
+    made = InboxInsert(user, message_id, sender, envelope_id, text, bool(urgent), sent, received, size, via, channel)
+    return (made, Seen(user, message_id, sender)) if read else (made,)
+
+
+def _kept(*columns: Any) -> tuple[Logged, ...]:
+    envelope_id, envelope, sender, recipient, via, urgent, *numbers = columns
+    return (RelayInsert(envelope_id, envelope, sender, recipient, via, bool(urgent), *numbers),)
+
+
+def _buried(*columns: Any) -> tuple[Logged, ...]:
+    return (TombstoneInsert(*columns),)
+
+
+def _known(*columns: Any) -> tuple[Logged, ...]:
+    envelope_id, secret, envelope_hash, expires = columns
+    if secret is None:
+        return (KnownInsert(envelope_id, expires),)
+    return (ProofInsert(envelope_id, secret, envelope_hash, expires),)
