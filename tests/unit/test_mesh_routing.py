@@ -303,6 +303,15 @@ def test_a_link_that_keeps_failing_beside_a_sound_way_is_no_news() -> None:
     made.settled()
 
 
+def test_who_asks_for_more_than_is_told_is_answered_however_near_that_is() -> None:
+    made, routers = net("ha", "hb", "hc", "hd", "he", routes_told=2)
+    for name in "bcde":
+        routers["a"].want(routers[name].user)
+        made.run(1.0)
+        assert routers["a"].hops(routers[name].user) == ("h",)
+    assert all(len(one.told) <= 2 for one in routers["h"].routing.telling.neighbours.values())
+
+
 def test_who_asks_is_answered_over_a_link_that_keeps_failing() -> None:
     made, routers = net("ab", "bc")
     flap(made, routers["a"], routers["b"], 2)

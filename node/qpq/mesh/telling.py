@@ -245,7 +245,7 @@ class Telling:
     def _tell(self, neighbour: Neighbour, destination: Destination, now: float) -> bool:
         """Tell a neighbour of a route; False: not now."""
         address, route = destination.address, destination.route
-        if route is None or not self._has_place(neighbour, address, route):
+        if route is None or not self._has_place(neighbour, destination, route, now):
             return True
         if not neighbour.tokens.take(1, now):
             return False
@@ -256,12 +256,13 @@ class Telling:
         self._effects.do(SendFrame(neighbour.number, Route(route.hops, route.cost, route.announce)))
         return True
 
-    def _has_place(self, neighbour: Neighbour, address: Address, route: Offer) -> bool:
+    def _has_place(self, neighbour: Neighbour, destination: Destination, route: Offer, now: float) -> bool:
         told = neighbour.told
-        if address in told or len(told) < self._limits.routes_told:
+        if destination.address in told or len(told) < self._limits.routes_told:
             return True
         farthest = max(told, key=lambda other: self._distance(told[other]))
-        if self._distance(told[farthest]) <= self._distance(route):
+        asked = self._asked(destination, neighbour.number, now)
+        if not asked and self._distance(told[farthest]) <= self._distance(route):
             return False
         self._take_back(neighbour, farthest)
         return True
