@@ -9,7 +9,11 @@ def main(argv: list[str] | None = None) -> int:
     """Carry out the command line (default: this process's) and return its exit status."""
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["daemon"]:  # no option of the console before it: the daemon needs nothing of the console
-        from qpq.daemon.main import run as run_daemon  # noqa: PLC0415 (importing this module must cost nothing)
+        import gc  # noqa: PLC0415 (importing this module must cost nothing)
+
+        gc.disable()  # until the node is ready, which qpq.daemon.main says: what comes until then, it keeps
+        import qpq.daemon.lean  # noqa: F401, PLC0415 (before all others)
+        from qpq.daemon.main import run as run_daemon  # noqa: PLC0415
 
         return run_daemon(words[1:])
     if words == ["selftest"]:

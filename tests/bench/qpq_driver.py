@@ -10,6 +10,7 @@ usage: qpq_driver.py FOLDER [a flag of ``qpq daemon``]...
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -112,6 +113,7 @@ async def main() -> None:
     node = Measured(config, logs.setup(config.log_level, environ={}))
     node.arrived = asyncio.Queue()
     await node.start()
+    gc.freeze()  # as qpq.daemon.main does
     driver = Driver(node)
     commands: dict[str, Callable[..., Awaitable[Answer]]] = {
         "info": driver.info,

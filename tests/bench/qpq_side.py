@@ -113,10 +113,19 @@ def _node(name: str, host: Host, listen: str, place: str, *more: str) -> Node:
     return Node(name, prefix=host.command(), arguments=arguments, folder=Path(place, name))
 
 
+def installed() -> list[str]:
+    """Return the command people start: the script that pip makes, or what it does (``-m`` imports more)."""
+    script = Path(sys.executable).with_name("qpq")
+    if script.exists():
+        return [str(script)]
+    return [sys.executable, "-c", "import sys; from qpq.__main__ import main; sys.exit(main())"]
+
+
 def start_to_ready(host: Host, folder: Path) -> float:
     """Return seconds from starting a node until its control socket answers."""
     with tempfile.TemporaryDirectory(prefix="b", dir=folder) as place:
         node = _node("start", host, _listen(host.ipv4, PORT), place)
+        node.program = installed()
         try:
             begin = time.perf_counter()
             node.start(wait=False)
@@ -143,11 +152,13 @@ def modules(folder: Path) -> int:
     """Count the modules a node imports until it is ready."""
     with tempfile.TemporaryDirectory(prefix="b", dir=folder) as place:
         node = _node("imports", Host("", "127.0.0.1", "::1"), f"127.0.0.1:{PORT + 2}", place)
+        node.program = installed()
         node.environment["PYTHONPROFILEIMPORTTIME"] = "1"
         try:
             node.start()
             node.stop()
-            return sum(line.startswith("import time:") for line in node.log().splitlines()) - 1
+            until_ready = node.log().partition("ready: qpq")[0]
+            return sum(line.startswith("import time:") for line in until_ready.splitlines()) - 1
         finally:
             node.close()
 

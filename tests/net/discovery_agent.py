@@ -12,7 +12,8 @@ import sys
 from typing import Any
 
 from qpq.crypto.identity import SecretIdentity, text_id
-from qpq.discovery.discovery import Discovery, DiscoveryConfig, MdnsMode
+from qpq.discovery.config import DiscoveryConfig, MdnsMode
+from qpq.discovery.discovery import Discovery
 
 
 def tell(**event: Any) -> None:

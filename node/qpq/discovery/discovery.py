@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from qpq.discovery.beacon_service import BeaconService, channels
+from qpq.discovery.config import MdnsMode
 from qpq.discovery.dnssd import ServiceTable
 from qpq.discovery.errors import DiscoveryError, MdnsUnavailableError
 from qpq.discovery.placing import mdns_interfaces, placer
-from qpq.discovery.service_files import AVAHI_DIR, UMDNS_DIR, find_responder
+from qpq.discovery.service_files import find_responder
 from qpq.discovery.watcher import Watcher
 from qpq.mesh.events import Via
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpq.crypto.identity import Identity
+    from qpq.discovery.config import DiscoveryConfig
     from qpq.discovery.interfaces import Interface
     from qpq.discovery.mdns import Mdns
     from qpq.discovery.mdns_fallback import OneShotMdns
@@ -29,48 +29,8 @@ if TYPE_CHECKING:
 MDNS_DELAY = 0.2
 """Seconds until mDNS starts: loading zeroconf holds everything up, and who asks a new node should be answered first."""
 _WORD: Final = 4
-_MAX_PORT: Final = 0xFFFF
-_MAX_DOMAIN: Final = 200
 
 log = logging.getLogger(__name__)
-
-
-class MdnsMode(Enum):
-    """How to take part in mDNS; FILES never imports zeroconf (4 MB less)."""
-
-    OFF = "off"
-    AUTO = "auto"
-    FILES = "files"
-
-
-@dataclass(frozen=True, slots=True)
-class DiscoveryConfig:
-    """What runs and where.
-
-    ``port`` is the UDP port of our links, ``interfaces`` names those of the mesh beacon (empty: all),
-    ``group_interfaces`` those where the client group is used instead, ``mdns_interfaces`` those of mDNS (empty: all),
-    ``domain`` the local domain told by mDNS, the directories those of avahi's and umdns's service files.
-    """
-
-    identity: Identity
-    port: int
-    boot: int = 0
-    mdns: MdnsMode = MdnsMode.AUTO
-    beacon: bool = True
-    group: bool = True
-    interfaces: tuple[str, ...] = ()
-    group_interfaces: tuple[str, ...] = ("br-client",)
-    mdns_interfaces: tuple[str, ...] = ()
-    domain: str = "local"
-    avahi_dir: str = AVAHI_DIR
-    umdns_dir: str = UMDNS_DIR
-
-    def __post_init__(self) -> None:
-        """Refuse what no record can carry; raises DiscoveryError."""
-        if not 1 <= self.port <= _MAX_PORT:
-            raise DiscoveryError(f"port {self.port} of the links is none; 1 to {_MAX_PORT} are")
-        if not self.domain.isprintable() or len(self.domain.encode()) > _MAX_DOMAIN:
-            raise DiscoveryError(f"the local domain must be printable and have at most {_MAX_DOMAIN} bytes")
 
 
 class Discovery:

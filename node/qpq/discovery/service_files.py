@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from qpq.discovery.config import AVAHI_DIR, UMDNS_DIR
 from qpq.discovery.dnssd import SERVICE_TYPE, instance_name, text_entries
 from qpq.discovery.errors import PublishError
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Identity
 
-AVAHI_DIR: Final = "/etc/avahi/services"
-UMDNS_DIR: Final = "/etc/umdns"
 MAX_PROCESSES: Final = 4096
 _NAMES = {"avahi-daemon": "avahi", "umdns": "umdns"}
 _MODE = 0o644

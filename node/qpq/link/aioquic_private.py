@@ -1,4 +1,4 @@
-"""All that reaches behind aioquic's public face; with its siblings _recovery and _tls the only place for that.
+"""All that reaches behind aioquic's public face; with _packets, _recovery and _tls beside it the only place for that.
 
 Written against aioquic 1.7.2 and kept honest by tests/unit/test_link_aioquic_private.py, which fails
 by name when one of them changes. What is changed, and why:
@@ -12,7 +12,8 @@ by name when one of them changes. What is changed, and why:
 * the buffers of the handshake are small and go with it: the library keeps 48 KiB a link;
 * acknowledgements wait for a packet to ride in; packets that hold nothing else are not kept for ever;
 * probes for what was lost do not become ever rarer, so that a link lives where most packets are lost;
-* the stream's frame is the last of its packet and so needs no length: two bytes less in each.
+* the stream's frame is the last of its packet and so needs no length: two bytes less in each;
+* packets of a link with nothing special to say are read and written in half the time (_packets).
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from aioquic import tls as library_tls
 from aioquic.buffer import Buffer, size_uint_var  # type: ignore[attr-defined]
 from aioquic.quic.connection import (
     MAX_STREAM_DATA_FRAME_CAPACITY,
-    QuicConnection,
     QuicConnectionError,
     QuicConnectionId,
     QuicConnectionState,
 )
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
+from qpq.link.aioquic_private_packets import STREAM, WITH_OFFSET, PacketConnection
 from qpq.link.aioquic_private_recovery import LinkRecovery
 from qpq.link.aioquic_private_tls import LinkContext
 from qpq.link.endings import Ending
@@ -50,10 +51,9 @@ FIRST_DESTINATION_BYTES: Final = 8
 MAX_CRYPTO_PENDING: Final = 8192
 """Bytes of handshake messages held out of order or incomplete; a whole handshake of ours has about 600."""
 _CRYPTO_BYTES = 2048  # of handshake messages written at once
-_STREAM = 0
 _PAST = 0.000_001  # seconds
-_WITH_OFFSET = 4  # bit of a STREAM frame's type (RFC 9000 section 19.8)
 _EVERY = 4  # packets that want an acknowledgement before one goes out at once
+_TELLING = 8  # packets that wanted an acknowledgement before what was lost of them means something
 _UNANSWERED = 32  # packets without need of acknowledgement that are kept before one is asked for
 _END_STATES = frozenset((QuicConnectionState.CLOSING, QuicConnectionState.DRAINING, QuicConnectionState.TERMINATED))
 
@@ -77,7 +77,7 @@ class _Silence:
 _SILENCE: Any = _Silence()
 
 
-class LinkConnection(QuicConnection):
+class LinkConnection(PacketConnection):
     """A QUIC connection that carries one bidirectional stream between two proven identities.
 
     ``trust`` maps the ALPNs a server accepts. ``acknowledge_s`` is how long an acknowledgement may
@@ -154,6 +154,14 @@ class LinkConnection(QuicConnection):
         return self._loss.loss
 
     @property
+    def quality(self) -> tuple[float, float] | None:
+        """Round trip in seconds and the part of the packets lost; None until enough were sent to tell."""
+        loss = self._loss
+        if loss.wanted < _TELLING or not loss._rtt_initialized:  # noqa: SLF001
+            return None
+        return loss._rtt_smoothed, min(1.0, loss.lost / loss.wanted)  # noqa: SLF001
+
+    @property
     def is_validated(self) -> bool:
         """Whether the peer has answered from the address it claims (RFC 9000 section 8.1)."""
         return self._is_client or self._network_paths[0].is_validated
@@ -161,19 +169,19 @@ class LinkConnection(QuicConnection):
     @property
     def backlog(self) -> int:
         """Bytes of the stream that are not acknowledged, sent or not."""
-        stream = self._streams.get(_STREAM)
+        stream = self._streams.get(STREAM)
         return stream.sender._buffer_stop - stream.sender._buffer_start if stream else 0  # noqa: SLF001
 
     @property
     def delivered(self) -> int:
         """Bytes of the stream that the peer has acknowledged without a gap."""
-        stream = self._streams.get(_STREAM)
+        stream = self._streams.get(STREAM)
         return stream.sender._buffer_start if stream else 0  # noqa: SLF001
 
     @property
     def has_stream(self) -> bool:
         """Whether the stream can be written to: the initiator opens it, the other end must have heard of it."""
-        return self._is_client or _STREAM in self._streams
+        return self._is_client or STREAM in self._streams
 
     @property
     def awaiting(self) -> bool:
@@ -212,8 +220,8 @@ class LinkConnection(QuicConnection):
         """Return the datagrams to send, each with its destination; like ``datagrams_to_send``, and cheaper."""
         if self._handshake_confirmed and self._state not in _END_STATES:
             self._hurry_acknowledgement(now)
-            if self._has_nothing_to_send(now):
-                return []
+            if self.says_only_data():
+                return self.write_packets(now)
         datagrams: list[tuple[bytes, Any]] = self.datagrams_to_send(now)
         return datagrams
 
@@ -221,7 +229,7 @@ class LinkConnection(QuicConnection):
         space = self._space
         if space.ack_at is None:
             return
-        stream = self._streams.get(_STREAM)
+        stream = self._streams.get(STREAM)
         if (
             space.ack_at <= now
             or self._probe_pending
@@ -235,31 +243,6 @@ class LinkConnection(QuicConnection):
             if len(space.sent_packets) > _UNANSWERED and not space.ack_eliciting_in_flight:
                 self._probe_pending = True
 
-    def _has_nothing_to_send(self, now: float) -> bool:
-        space = self._space
-        self._pacing_at = None  # the library would leave it in the past and ask for its timer for ever
-        if (
-            (space.ack_at is not None and space.ack_at <= now)
-            or self._probe_pending
-            or self._close_pending
-            or self._handshake_done_pending
-            or self._retire_connection_ids
-            or len(self._network_paths) > 1
-            or not self._crypto_stream.sender.buffer_is_empty
-        ):
-            return False
-        path = self._network_paths[0]
-        if not path.is_validated or path.remote_challenges or not all(known.was_sent for known in self._host_cids):
-            return False
-        stream = self._streams.get(_STREAM)
-        return stream is None or (
-            stream.sender.buffer_is_empty
-            and not stream.receiver.stop_pending
-            and not stream.sender.reset_pending
-            and stream.max_stream_data_local_sent == stream.max_stream_data_local
-            and stream.receiver.starting_offset() + self._window // 2 <= stream.max_stream_data_local
-        )
-
     # what the library asks itself
 
     def _initialize(self, peer_cid: bytes) -> None:
@@ -269,8 +252,6 @@ class LinkConnection(QuicConnection):
         context.__class__ = LinkContext
         context.adopt(self._hooks)
         self._crypto_buffers = {epoch: Buffer(capacity=_CRYPTO_BYTES) for epoch in self._crypto_buffers}
-        self._space = self._spaces[library_tls.Epoch.ONE_RTT]  # kept, for hashing an Enum is slow
-        self._crypto_stream = self._crypto_streams[library_tls.Epoch.ONE_RTT]
 
     def _alpn_handler(self, alpn_protocol: str) -> None:
         super()._alpn_handler(alpn_protocol)
@@ -350,7 +331,7 @@ class LinkConnection(QuicConnection):
         if frame is None:
             return 0
         buf = builder.start_frame(
-            QuicFrameType.STREAM_BASE | (_WITH_OFFSET if offset else 0) | frame.fin,
+            QuicFrameType.STREAM_BASE | (WITH_OFFSET if offset else 0) | frame.fin,
             capacity=overhead,
             handler=sender.on_data_delivery,
             handler_args=(offset, offset + len(frame.data), frame.fin),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aioquic.quic.packet_builder import QuicSentPacket
+    from aioquic.quic.recovery import QuicPacketSpace
 
 PROBE_S: Final = 1.5
 """Seconds between probes at most, unless a round trip takes so long that twice two doublings are more."""
@@ -48,6 +49,14 @@ class LinkRecovery(QuicPacketRecovery):
         period = self.get_probe_timeout()
         while self._pto_count > _DOUBLINGS and period * 2**self._pto_count > PROBE_S:
             self._pto_count -= 1
+
+    def _detect_loss(self, *, now: float, space: QuicPacketSpace) -> None:
+        """Look for lost packets; there are none where none is under way that was sent before an acknowledged one."""
+        oldest = next(iter(space.sent_packets), None)
+        if oldest is None or oldest > space.largest_acked_packet:
+            space.loss_time = None
+        else:
+            super()._detect_loss(now=now, space=space)
 
     def _on_packets_lost(self, *, packets: Iterable[QuicSentPacket], **options: Any) -> None:
         packets = tuple(packets)

@@ -26,7 +26,7 @@ from qpq.link.errors import CertificateError
 from qpq.link.liveness import NEVER, Liveness
 from qpq.link.ports import LinkRow, Phase
 from qpq.link.refusals import Refusal, printable
-from qpq.mesh.events import FrameReceived, LinkUp
+from qpq.mesh.events import FrameReceived, LinkQuality, LinkUp
 from qpq.netaddress import NetAddress
 from qpq.wire.codec import FrameDecoder, FrameEncoder, close_code
 from qpq.wire.errors import FrameTooLongError, WireError
@@ -75,10 +75,10 @@ class Link:
     """
 
     __slots__ = (
-        "_decoder", "_encoder", "_host", "_jitter", "_latest", "_liveness", "_outbox", "_pending", "_pending_bytes",
-        "_refusal", "_ticket", "_until", "address", "alternatives", "dialled", "ids", "initiator", "local",
-        "now", "number", "peer", "phase", "quic", "reason", "received_bytes", "resumed", "sent_bytes", "silent",
-        "source", "timer_at",
+        "_decoder", "_encoder", "_host", "_jitter", "_judge_at", "_latest", "_liveness", "_outbox", "_pending",
+        "_pending_bytes", "_refusal", "_ticket", "_until", "address", "alternatives", "dialled", "ids", "initiator",
+        "local", "now", "number", "peer", "phase", "quic", "reason", "received_bytes", "resumed", "sent_bytes",
+        "silent", "source", "timer_at",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +117,7 @@ class Link:
         self._ticket = ticket
         self._until = now + patience
         self._latest = now + host.limits.handshake_max_s
+        self._judge_at = now + host.limits.quality_s
         self._encoder: FrameEncoder | None = None
         self._decoder: FrameDecoder | None = None
         self._jitter = host.chance()
@@ -155,6 +156,9 @@ class Link:
         while (event := self.quic.next_event()) is not None:
             if not self.reason:
                 self._handle(event, events)
+        if self.now >= self._judge_at and self.phase is Phase.UP and (quality := self.quic.quality) is not None:
+            self._judge_at = self.now + self._host.limits.quality_s
+            events.append(LinkQuality(self.number, *quality))
         return events
 
     def _handle(self, event: QuicEvent, events: list[Event]) -> None:
@@ -239,27 +243,27 @@ class Link:
         datagrams += self._flush(now)
         for data, _ in datagrams:
             self.sent_bytes += len(data)
-        if self.phase is Phase.UP:
-            quic = self.quic
-            self._liveness.watch(
-                now,
-                awaiting=quic.awaiting,
-                signs=quic.signs,
-                delivered=quic.delivered,
-                backlog=self.backlog,
-                loss=quic.loss,
-            )
         return datagrams
 
     # time
 
-    def deadline(self) -> float:
-        """Return when ``handle_timer`` wants to be called."""
-        at: float = self.quic.get_timer() or NEVER
-        if self.phase is Phase.HANDSHAKE:
+    def deadline(self, now: float) -> float:
+        """Return when ``handle_timer`` wants to be called; to be asked when the datagrams are on their way."""
+        quic = self.quic
+        at: float = quic.get_timer() or NEVER
+        if self.phase is not Phase.UP:
             return min(at, self._until)
+        awaiting = quic.awaiting
+        self._liveness.watch(
+            now,
+            awaiting=awaiting,
+            signs=quic.signs,
+            delivered=quic.delivered,
+            backlog=self.backlog,
+            loss=quic.loss,
+        )
         at = min(at, self._liveness.deadline())
-        return min(at, self._keepalive_at()) if self.initiator and not self.quic.awaiting else at
+        return min(at, self._keepalive_at()) if self.initiator and not awaiting else at
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; ``transmit`` comes after it."""

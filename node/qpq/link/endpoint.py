@@ -55,6 +55,7 @@ class Endpoint:
         self._hub = Hub(secret, self.limits, self._put, self._loop.time())
         self._lookups: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._crowded = False
         self._timer_at = NEVER
         self._wake: asyncio.Handle | None = None
         self._serving = False
@@ -208,17 +209,28 @@ class Endpoint:
             self._wake = self._loop.call_soon(self._serve)
 
     def _readable(self) -> None:
-        if self._socket is None:
+        """Take datagrams; where they come one by one, each is answered before the socket is asked for another."""
+        most = self.limits.datagrams_a_wake
+        if self._crowded:
+            self._crowded = self._receive(most) > 1
+            self._serve()
             return
+        self._receive(1)
+        self._serve()
+        if self._receive(most - 1):
+            self._crowded = True
+            self._serve()
+
+    def _receive(self, most: int) -> int:
+        """Hand datagrams to the hub and return how many there were."""
         now = self._loop.time()
-        receive = self._socket.receive
-        for _ in range(self.limits.datagrams_a_wake):
-            datagram = receive()
+        for count in range(most):
+            datagram = self._socket.receive() if self._socket is not None else None
             if datagram is None:
-                break
+                return count
             data, address, local = datagram
             self._hub.receive(data, address, now, local)
-        self._serve()
+        return most
 
     def _ring(self) -> None:
         self._timer = None

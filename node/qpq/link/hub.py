@@ -153,7 +153,7 @@ class Hub:
             if verdict is not None:
                 self._end(link, verdict, datagrams, now)
             else:
-                link.timer_at = link.deadline()
+                link.timer_at = link.deadline(now)
                 self.timer_at = min(self.timer_at, link.timer_at)
 
     # what the node wants

@@ -51,6 +51,7 @@ NAMES_ONLY: Final = {
     f"{_KEYS}.rsa": "RSAPrivateKey RSAPublicKey",
     f"{_KEYS}.x448": "X448PrivateKey X448PublicKey",
     f"{_KEYS}.types": "CertificateIssuerPublicKeyTypes PrivateKeyTypes",
+    "aioquic.quic.congestion.cubic": "CubicCongestionControl",
     "aioquic.quic.logger": "QuicLogger QuicLoggerTrace",
 }
 

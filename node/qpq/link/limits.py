@@ -67,6 +67,8 @@ class LinkLimits:
     """The same after addresses of this machine have changed."""
     slow_s: float = 60.0
     """For a peer to take some of what waits for it; then it is closed (TOO_SLOW)."""
+    quality_s: float = 20.0
+    """Between two words on how good a link is; none while nothing comes over it."""
     acknowledge_s: float = 0.020
     """An acknowledgement waits that long for something it can ride along with; peers reckon with 25 ms."""
     lingering_s: float = 3.0
