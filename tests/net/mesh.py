@@ -29,7 +29,8 @@ def grid(side: int) -> list[Edge]:
 class Mesh:
     """Nodes 0 to ``count`` - 1 and the cables ``edges`` between them; everything ends with ``stack`` and ``lab``.
 
-    ``programs`` gives some nodes a built binary in place of this tree. Nodes find each other by beacons.
+    ``programs`` gives some nodes a built binary in place of this tree. Nodes find each other by beacons and choose
+    their neighbours; with ``dialled`` the first end of each cable dials the other instead, so that each is a link.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class Mesh:
         count: int,
         edges: Sequence[Edge],
         *,
-        loss: float = 0.0,
+        loss: float | Sequence[object] = 0.0,
         delay_ms: float = 0.0,
         seed: int = 1,
         programs: dict[int, list[str]] | None = None,
         environments: dict[int, dict[str, str]] | None = None,
+        dialled: bool = False,
     ) -> None:
         self.edges = list(edges)
         self.machines: list[Namespace] = [lab.namespace(f"n{n}") for n in range(count)]
@@ -63,6 +65,14 @@ class Mesh:
             stack.callback(node.close)
             self.nodes.append(node)
         self.ids: list[str] = []
+        if dialled:
+            self._dial_each_other()
+
+    def _dial_each_other(self) -> None:
+        for node in self.nodes:
+            node.arguments.append("--no-beacon")
+        for (a, _), ((_, here), (machine, there)) in zip(self.edges, self.cables.ends, strict=True):
+            self.nodes[a].arguments += ["--peer", f"[{machine.link_local(there)}%{here}]:7000"]
 
     def start(self) -> None:
         """Start all nodes and wait until each answers."""

@@ -173,7 +173,12 @@ class Cables:
     """Cables between pairs of machines that lose and delay frames (rigs/ether.py); ``mesh0``, ``mesh1`` … in each."""
 
     def __init__(
-        self, pairs: Sequence[tuple[Namespace, Namespace]], *, loss: float, delay_ms: float, seed: int
+        self,
+        pairs: Sequence[tuple[Namespace, Namespace]],
+        *,
+        loss: float | Sequence[object],
+        delay_ms: float,
+        seed: int,
     ) -> None:
         used: dict[str, int] = {}
         self.ends: list[list[tuple[Namespace, str]]] = []
@@ -185,7 +190,7 @@ class Cables:
         self._specifications = [
             {
                 "ends": [[namespace.name, interface] for namespace, interface in ends],
-                "loss": loss,
+                "loss": loss if isinstance(loss, float) else loss[number],
                 "delay_ms": delay_ms,
                 "seed": f"{seed}/{number}",
             }
@@ -263,8 +268,14 @@ class Lab:
         return segment
 
     def cables(
-        self, pairs: Sequence[tuple[Namespace, Namespace]], *, loss: float = 0.0, delay_ms: float = 0.0, seed: int = 1
+        self,
+        pairs: Sequence[tuple[Namespace, Namespace]],
+        *,
+        loss: float | Sequence[object] = 0.0,
+        delay_ms: float = 0.0,
+        seed: int = 1,
     ) -> Cables:
+        """Join pairs of machines; ``loss`` for all alike, or one for each (a number, or a pair for both directions)."""
         cables = Cables(pairs, loss=loss, delay_ms=delay_ms, seed=seed)
         self._made.append(cables)
         cables.create()

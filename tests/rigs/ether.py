@@ -5,7 +5,8 @@
 ``CABLES.json`` is a list of ``{"ends": [[namespace, interface], [namespace, interface]], "loss": 0.0,
 "delay_ms": 0.0, "seed": 0}``. Each line on standard input is a JSON object: ``{"cable": n, ...}`` with new
 values of ``loss`` (one number, or one for each direction), ``delay_ms`` or ``up``; ``{"count": true}`` is
-answered by ``[{"frames": [a, b], "bytes": [a, b], "lost": [a, b]}, ...]``. Works where the kernel has no netem.
+answered by ``[{"frames": [a, b], "bytes": [a, b], "lost": [a, b], "quic": [a, b]}, ...]``, where ``quic`` is the
+bytes of UDP datagrams from or to port 7000. Works where the kernel has no netem.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import random
 import selectors
+import socket
 import struct
 import sys
 import time
@@ -27,8 +29,10 @@ _CLONE_NEWNET = 0x4000_0000
 _TUNSETIFF = 0x4004_54CA
 _IFF_TAP = 0x0002
 _IFF_NO_PI = 0x1000
+_PORT = 7000
 _FRAME = 2048
 _BATCH = 64
+_IPV6_UDP = 54  # bytes of the Ethernet and IPv6 headers in front of a UDP header
 _QUEUE = 1000  # frames under way in one direction; more are dropped, as a full queue does
 
 
@@ -39,7 +43,14 @@ class Direction:
         self.target = target
         self.chance = random.Random(seed)  # noqa: S311 (repeatable losses, no secret)
         self.loss = 0.0
-        self.frames = self.size = self.lost = self.queued = 0
+        self.frames = self.size = self.lost = self.queued = self.quic = 0
+
+    def count(self, frame: bytes) -> None:
+        self.frames += 1
+        self.size += len(frame)
+        if frame[12:14] == b"\x86\xdd" and frame[20] == socket.IPPROTO_UDP:
+            ports = struct.unpack_from(">HH", frame, _IPV6_UDP)
+            self.quic += len(frame) if _PORT in ports else 0
 
 
 class Cable:
@@ -99,8 +110,7 @@ class Ether:
                 frame = os.read(fd, _FRAME)
             except BlockingIOError:
                 return
-            way.frames += 1
-            way.size += len(frame)
+            way.count(frame)
             if not cable.up or way.queued >= _QUEUE or (way.loss and way.chance.random() < way.loss):
                 way.lost += 1
             elif cable.delay:
@@ -130,7 +140,7 @@ class Ether:
         return bool(data)
 
 
-_COUNTS = (("frames", "frames"), ("bytes", "size"), ("lost", "lost"))
+_COUNTS = (("frames", "frames"), ("bytes", "size"), ("lost", "lost"), ("quic", "quic"))
 
 
 def _put(way: Direction, frame: bytes) -> None:
