@@ -628,7 +628,7 @@ def test_a_message_that_a_peer_could_not_take_is_not_sent_to_it() -> None:
     message = world.send(anna, bert.user.address, "x" * 20_000)
     assert anna.core is not None
     assert bert.core is not None
-    hello = bert.core._hello
+    hello = bert.core._neighbours._hello
     bert.core._neighbours._hello = lambda others, now: replace(hello(others, now), max_frame=8192)
     world.find(anna, bert)
     world.run(1.0)

@@ -1,4 +1,4 @@
-"""The core of a node: events in, effects out; it wires the machines of this room together.
+"""The core of a node: events in, effects out; it hands each event to the machine it is for.
 
 It reads no clock and draws no randomness: both come as arguments. ``now`` is seconds of one
 monotonic clock, the same for all calls.
@@ -8,31 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qpq.crypto.identity import Identity, address_of
+from qpq.crypto.identity import Identity
 from qpq.mesh import events
-from qpq.mesh.chance import Chance
-from qpq.mesh.channels import Channels
-from qpq.mesh.claiming import Claiming
-from qpq.mesh.clock import Clock
-from qpq.mesh.custody import Custody
-from qpq.mesh.dialling import Dialling
-from qpq.mesh.due import Due, Timer
-from qpq.mesh.effects import Effects
+from qpq.mesh.due import Due
 from qpq.mesh.events import Notice, SendFrame, SetTimer
-from qpq.mesh.flooded import Flooded
-from qpq.mesh.flooding import Flooding
-from qpq.mesh.inbox import Inbox
-from qpq.mesh.intake import Intake
-from qpq.mesh.keeping import Keeping
-from qpq.mesh.limits import KIB, Limits
-from qpq.mesh.links import Action
-from qpq.mesh.neighbours import Neighbours
-from qpq.mesh.outbox import Outbox
-from qpq.mesh.penalties import Penalties
-from qpq.mesh.posting import Posting
-from qpq.mesh.probing import Probing
-from qpq.mesh.receiving import Receiving
-from qpq.mesh.reconciling import Reconciling
+from qpq.mesh.limits import Limits
+from qpq.mesh.machines import Machines
 from qpq.mesh.records import (
     Checkpoint,
     Kept,
@@ -43,17 +24,8 @@ from qpq.mesh.records import (
     Relayed,
     UserDelete,
 )
-from qpq.mesh.relaying import Relaying
-from qpq.mesh.routing import Routing
-from qpq.mesh.sending import Sending
-from qpq.mesh.served import Served
-from qpq.mesh.supplying import Supplying
-from qpq.mesh.timers import Timers
-from qpq.mesh.tombstones import Tombstones
-from qpq.mesh.undoing import Undoing
-from qpq.mesh.users import Users
 from qpq.wire.envelope import CHANNEL_TAG_SIZE
-from qpq.wire.frames import MAX_FRAME, WIRE_VERSION, CloseCode, Hello, Role
+from qpq.wire.frames import CloseCode, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,10 +35,6 @@ if TYPE_CHECKING:
     from qpq.mesh.links import Link
     from qpq.mesh.records import Row
     from qpq.mesh.rows import MessageRow, PeerRow, RouteRow, StoreRow
-
-_FULL_LOAD = 255
-_MAX_U32 = 0xFFFF_FFFF
-_MAX_U16 = 0xFFFF
 
 
 class Core:
@@ -89,167 +57,41 @@ class Core:
         self._boot = boot
         self._role = role
         self._limits = limits = limits if limits is not None else Limits()
-        self._effects = effects = Effects()
-        self._timers = timers = Timers[Timer]()
         self._timer_at: float | None = None
         self._stopped = False
-        self._clock = clock = Clock(limits)
-        chance = Chance(random)
-        penalties = Penalties(limits)
-        self._users = users = Users(node, boot=boot, cap=limits.max_users)
-        self._served = served = Served(limits.max_users)
-        self._inbox = inbox = Inbox(limits)
-        self._custody = custody = Custody()
-        self._outbox = outbox = Outbox(limits, custody)
-        self._tombstones = tombstones = Tombstones(limits.tombstones)
-        self._dialling = Dialling(node.identity, limits=limits, chance=chance, effects=effects, waiting=self._waits_for)
-        self._neighbours = Neighbours(
-            node.identity,
-            limits=limits,
-            hello=self._hello,
-            stretch=chance.stretch,
-            dialling=self._dialling,
-            penalties=penalties,
-            timers=timers,
-            effects=effects,
-            listener=self,
-        )
-        self._routing = routing = Routing(
+        machines = Machines(
             node,
             boot=boot,
+            random=random,
             limits=limits,
-            chance=chance,
-            timers=timers,
-            effects=effects,
-            users=users,
-            served=served,
-            leaf=role is Role.LEAF,
+            role=role,
+            listener=self,
         )
-        self._probing = Probing(node, limits=limits, timers=timers, effects=effects, users=users, routing=routing)
-        routing.listeners.append(self._probing)
-        self._sending = sending = Sending(
-            limits=limits,
-            clock=clock,
-            chance=chance,
-            timers=timers,
-            effects=effects,
-            served=served,
-            custody=custody,
-            routing=routing,
-        )
-        routing.listeners.append(sending)
-        self._posting = Posting(
-            limits=limits,
-            clock=clock,
-            chance=chance,
-            effects=effects,
-            users=users,
-            routing=routing,
-            inbox=inbox,
-            outbox=outbox,
-            sending=sending,
-        )
-        self._relaying = sending.listener = Relaying(
-            node.address,
-            leaf=role is Role.LEAF,
-            limits=limits,
-            clock=clock,
-            effects=effects,
-            custody=custody,
-            tombstones=tombstones,
-            sending=sending,
-            posting=self._posting,
-        )
-        self._receiving = Receiving(
-            clock=clock,
-            effects=effects,
-            users=users,
-            inbox=inbox,
-            tombstones=tombstones,
-            custody=custody,
-            relaying=self._relaying,
-        )
-        self._claiming = self._receiving.claiming = Claiming(
-            timers=timers,
-            effects=effects,
-            custody=custody,
-            tombstones=tombstones,
-            receiving=self._receiving,
-            relaying=self._relaying,
-        )
-        self._flooded = flooded = Flooded(limits)
-        self._relaying.proofs.listener = flooded.proof_changed
-        self._keeping = keeping = Keeping(
-            leaf=role is Role.LEAF, limits=limits, clock=clock, timers=timers, effects=effects, flooded=flooded
-        )
-        self._supplying = supplying = Supplying(
-            limits=limits, clock=clock, timers=timers, effects=effects, flooded=flooded, proofs=self._relaying.proofs
-        )
-        self._reconciling = reconciling = Reconciling(
-            limits=limits,
-            clock=clock,
-            chance=chance,
-            timers=timers,
-            effects=effects,
-            flooded=flooded,
-            supplying=supplying,
-        )
-        self._flooding = flooding = Flooding(
-            leaf=role is Role.LEAF,
-            limits=limits,
-            clock=clock,
-            timers=timers,
-            effects=effects,
-            flooded=flooded,
-            keeping=keeping,
-            supplying=supplying,
-            reconciling=reconciling,
-            cost=routing.link_cost,
-        )
-        routing.queries.eager_links = flooding.eager_links
-        self._channels = keeping.listener = flooding.listener = Channels(
-            limits=limits,
-            clock=clock,
-            chance=chance,
-            effects=effects,
-            users=users,
-            inbox=inbox,
-            tombstones=tombstones,
-            flooded=flooded,
-            flooding=flooding,
-        )
-        self._undoing = Undoing(
-            effects=effects,
-            neighbours=self._neighbours,
-            custody=custody,
-            tombstones=tombstones,
-            posting=self._posting,
-            receiving=self._receiving,
-            relaying=self._relaying,
-            keeping=keeping,
-            channels=self._channels,
-        )
-        self._intake = Intake(
-            effects=effects,
-            neighbours=self._neighbours,
-            served=served,
-            sending=self._sending,
-            receiving=self._receiving,
-            relaying=self._relaying,
-            routing=routing,
-            flooding=flooding,
-            machines={
-                Action.TRANSFER: flooding.transfer,
-                Action.IHAVE: flooding.ihave,
-                Action.GRAFT: flooding.graft,
-                Action.PRUNE: flooding.prune,
-                Action.RECONCILE: reconciling.reconcile,
-                Action.ROUTE: routing.hearing.route,
-                Action.RETRACT: routing.hearing.retract,
-                Action.QUERY: routing.queries.query,
-                Action.PROBE: self._probing.probe,
-            },
-        )
+        self._channels = machines.channels
+        self._claiming = machines.claiming
+        self._clock = machines.clock
+        self._custody = machines.custody
+        self._dialling = machines.dialling
+        self._effects = machines.effects
+        self._flooded = machines.flooded
+        self._flooding = machines.flooding
+        self._inbox = machines.inbox
+        self._intake = machines.intake
+        self._keeping = machines.keeping
+        self._neighbours = machines.neighbours
+        self._outbox = machines.outbox
+        self._posting = machines.posting
+        self._probing = machines.probing
+        self._reconciling = machines.reconciling
+        self._relaying = machines.relaying
+        self._routing = machines.routing
+        self._sending = machines.sending
+        self._served = machines.served
+        self._supplying = machines.supplying
+        self._timers = machines.timers
+        self._tombstones = machines.tombstones
+        self._undoing = machines.undoing
+        self._users = machines.users
         self._handlers = self._event_table()
         self._due = self._timer_table()
 
@@ -485,22 +327,6 @@ class Core:
         self._timer_at = None
         self._undoing.failed(event, now)
 
-    def _hello(self, others: int, now: float) -> Hello:
-        limits = self._limits
-        return Hello(
-            version_min=WIRE_VERSION,
-            version_max=WIRE_VERSION,
-            features=0,
-            boot=self._boot,
-            time=self._clock.stamp(now),
-            time_trusted=self._clock.trusted,
-            load=min(_FULL_LOAD, self._neighbours.count * _FULL_LOAD // limits.max_links),
-            links=min(others, _MAX_U16),
-            role=self._role,
-            max_frame=MAX_FRAME,
-            store_free=min(self._relaying.free // KIB, _MAX_U32),
-        )
-
     # --- timers ----------------------------------------------------------------------------------------------
 
     def _timer_table(self) -> dict[Due, Callable[[Any, float], None]]:
@@ -548,9 +374,6 @@ class Core:
         if len(self._custody) or len(self._flooded):
             self._effects.persist(self._clock.checkpoint(now))
             self._watch_life(now)
-
-    def _waits_for(self, peer: Identity) -> bool:
-        return self._custody.destination(address_of(peer)) is not None
 
     def _watch_life(self, now: float) -> None:
         if len(self._custody) or len(self._flooded):
