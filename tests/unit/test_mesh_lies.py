@@ -47,14 +47,14 @@ def test_past_a_black_hole_on_the_only_route_a_neighbour_is_tried_that_told_of_n
     assert hop.peer == nodes["l"].identity
     black_hole(monkeypatch, nodes["l"])
     world.send(first, last.user.address)
-    assert not reached(world, last, 5.0)
+    assert not reached(world, last, 3.0)
     (waiting,) = core(first)._custody.items()
     assert reached(world, last, 15.0)
     assert (waiting.way, waiting.peer, waiting.rounds) == (Way.DETOUR, nodes["b"].identity, 1)
 
 
 def test_where_all_neighbours_were_tried_all_begins_again_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    world, nodes = graph("al ld ab", route_radius=2)
+    world, nodes = graph("al ld ab", route_radius=2, receipt_s=5.0, receipt_hop_s=2.0)
     for name in "lb":
         black_hole(monkeypatch, nodes[name])
     world.send(nodes["a"], nodes["d"].user.address)

@@ -323,7 +323,7 @@ def test_without_a_receipt_in_time_the_next_copy_takes_another_neighbour(monkeyp
     hole = next(node for node in nodes.values() if node.identity == hop.peer)
     black_hole(monkeypatch, hole)
     message = world.send(first, last.user.address)
-    world.run(5.0)
+    world.run(3.0)
     assert state(first, message) == (State.RELAYED, 1)
     assert last.delivered == []
     world.run(10.0)

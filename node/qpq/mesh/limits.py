@@ -120,8 +120,8 @@ class Limits:
     """How long a route is waited for before copies are handed to any neighbour; doubles while it is asked for anew."""
     meet_s: float = 1.0
     """How long a new neighbour has to tell whom it serves before it is handed copies."""
-    receipt_s: float = 5.0
-    receipt_hop_s: float = 2.0
+    receipt_s: float = 3.0
+    receipt_hop_s: float = 0.5
     receipt_max_s: float = 3_600.0
     """The wait for a receipt before another neighbour is tried, and what each hop adds; it doubles to the last."""
     proofs: int = 16_384
