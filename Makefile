@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: bench check-locks clean demo distclean dev env format fuzz help lint lock options run test vectors
+.PHONY: bench check-locks clean demo distclean dev env format fuzz help lint lock options run sim sim-all sim-ci sim-hostile sim-scale test vectors
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -22,7 +22,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --no-deps
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: $(VENV)/run.stamp ## build .venv from the locked, hashed requirements; .venv/bin/qpq is the node
 
@@ -40,10 +40,26 @@ demo: $(VENV)/run.stamp ## three nodes on this machine find each other and excha
 bench: $(VENV)/run.stamp ## measure the node beside LXMF in the same run; writes dist/bench.json
 	@$(PY) tests/bench/run.py $(ARGS)
 
+sim: $(VENV)/run.stamp ## simulate the mesh: SCENARIO=file, or a name in tests/sim/scenarios; writes dist/sim/
+	@PYTHONPATH=tests:node $(PY) -m sim $(or $(SCENARIO),$(error name one: make sim SCENARIO=line5)) $(ARGS)
+
+sim-ci: $(VENV)/run.stamp ## the scenarios that CI runs, within ten minutes on two cores
+	@PYTHONPATH=tests:node $(PY) -m sim --quiet --ci $(ARGS)
+
+sim-scale: $(VENV)/run.stamp ## what a node costs in networks of 10 to 1,000, with exponents and plots; ARGS='3000 5000'
+	@PYTHONPATH=tests:node $(PY) -m sim.scaling $(ARGS)
+
+sim-hostile: $(VENV)/run.stamp ## the scenarios with liars: each kind, and all kinds at 10 % and 30 % with 20 seeds
+	@PYTHONPATH=tests:node $(PY) -m sim --quiet $(sort $(wildcard tests/sim/scenarios/hostile-*.toml)) $(ARGS)
+
+sim-all: $(VENV)/run.stamp ## every scenario with all its seeds; fails where one is not as expected
+	@PYTHONPATH=tests:node $(PY) -m sim --quiet $(ARGS)
+
 lint: $(VENV)/dev.stamp ## ruff (all rules), formatting, mypy --strict, shellcheck
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }
 	@$(VENV)/bin/mypy --strict -p qpq
+	@$(VENV)/bin/mypy --strict -p cross
 	@if command -v shellcheck >/dev/null; then git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck; \
 	else echo "lint: shellcheck is not installed, shell scripts were left out"; fi
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 
-from cross import bom, elf, link, newest, selftest, setup, size, target_tests
+from cross import bom, cache, elf, link, newest, selftest, setup, size, target_tests
 from cross.errors import CrossError
 from cross.targets import TARGETS, target
 
 
 def _build(names: list[str]) -> None:
-    setup.install()
+    setup.install([target(name) for name in names])
     for name in names:
         begin = time.monotonic()
         made = link.build(target(name))
-        told = ", ".join(elf.check(made.elf))
+        told = ", ".join(elf.check(made.elf, movable=target(name).pie))
         bom.write(made, name)
         path, weight = made.elf.relative_to(link.DIST.parent), made.elf.stat().st_size
         print(f"cross: {path}: {weight:,} bytes, {told} ({time.monotonic() - begin:.0f} s)", flush=True)
+    gone = cache.prune(time.time())
+    if gone:
+        print(f"cross: removed {len(gone)} old results from {cache.cache_dir()}", flush=True)
 
 
 def _size(names: list[str], *, accept: bool) -> None:
@@ -50,8 +54,8 @@ def main() -> int:
         if name == "size":
             command.add_argument("--accept", action="store_true", help="make these the figures to compare with")
     tests = commands.add_parser("tests", help="run the project's tests on a target's interpreter")
-    tests.add_argument("targets", nargs=1)
-    tests.add_argument("words", nargs=argparse.REMAINDER, help="for pytest")
+    tests.add_argument("targets", nargs="*", help="all by default")
+    tests.add_argument("--words", default="", help="files and options for pytest, in one word")
     commands.add_parser("pins", help="propose the newest pins")
     commands.add_parser("setup", help="install what the build needs (as root)")
     given = parser.parse_args()
@@ -64,11 +68,11 @@ def main() -> int:
         elif given.command == "selftest":
             _selftest(names)
         elif given.command == "tests":
-            target_tests.run(target(names[0]), given.words)
+            target_tests.run([target(name) for name in names], shlex.split(given.words))
         elif given.command == "pins":
             _pins()
         else:
-            setup.install()
+            setup.install([target(name) for name in names])
     except CrossError as error:
         print(f"cross: {error}", file=sys.stderr)
         return 1

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 CROSS = ROOT / "cross"
 STAMP = ".made"
+KEPT_DAYS = 30  # a result that no build has asked for in this time goes, as do sources and downloads
+KEPT_BYTES = 4_000_000_000  # of results; beyond it the ones that were not asked for longest go first
+FRESH_SECONDS = 3600.0  # what was asked for in this time stays, whatever it weighs: a build may be using it
 
 
 def cache_dir() -> Path:
@@ -63,6 +66,7 @@ def step(name: str, inputs: Iterable[str | bytes], make: Callable[[Path], None])
     """Return the directory that ``make(directory)`` fills; it runs only when no result of the same inputs is kept."""
     folder = cache_dir() / "steps" / f"{name}-{digest(*inputs)}"
     if (folder / STAMP).exists():
+        (folder / STAMP).touch()
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
@@ -70,6 +74,54 @@ def step(name: str, inputs: Iterable[str | bytes], make: Callable[[Path], None])
         if not (folder / STAMP).exists():
             _make(name, folder, make)
     return folder
+
+
+def used(path: Path) -> Path:
+    """Return a source or a download, marked as used now."""
+    os.utime(path)
+    return path
+
+
+def prune(now: float) -> list[str]:
+    """Remove what has not been used for long, and the oldest beyond the size; return the names of what went.
+
+    ``now`` is in seconds since 1970. Files that another program of ours keeps in the cache are not touched.
+    """
+    base = cache_dir()
+    steps = {path: _last_use(path) for path in (base / "steps").glob("*-*") if path.is_dir()}
+    others = {path: path.stat().st_mtime for kind in ("src", "downloads") for path in (base / kind).glob("*")}
+    gone = [path for path, at in {**steps, **others}.items() if now - at > KEPT_DAYS * 86_400]
+    weight = 0
+    for path, at in sorted(steps.items(), key=lambda row: -row[1]):
+        if path in gone:
+            continue
+        weight += sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+        if weight > KEPT_BYTES and now - at > FRESH_SECONDS:
+            gone.append(path)
+    return sorted(path.name for path in gone if _removed(path))
+
+
+def _removed(path: Path) -> bool:
+    """Remove a file or a folder; False for a step that another build is just making."""
+    if not path.is_dir():
+        path.unlink()
+        return True
+    name = path.with_suffix(".lock") if path.parent.name == "steps" else Path(os.devnull)
+    with name.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        shutil.rmtree(path, ignore_errors=True)
+        if path.parent.name == "steps":
+            name.unlink()
+    return True
+
+
+def _last_use(folder: Path) -> float:
+    """Return when a step's result was last asked for; of one that was never finished, when it was begun."""
+    stamp = folder / STAMP
+    return (stamp if stamp.exists() else folder).stat().st_mtime
 
 
 def _make(name: str, folder: Path, make: Callable[[Path], None]) -> None:

@@ -3,7 +3,7 @@
 #   TARGET=mips_24kc         one target only: x86_64, aarch64_cortex-a53, arm_cortex-a7_neon-vfpv4, mips_24kc, mipsel_24kc
 #   CC, AR, STRIP, CFLAGS    take the place of the target's own compiler
 
-.PHONY: cross cross-pins cross-setup selftest size target-tests
+.PHONY: bench-binary bench-hot cross cross-pins cross-setup selftest size target-tests
 
 CROSS := $(PY) -m cross
 
@@ -16,8 +16,14 @@ size: $(VENV)/run.stamp ## what the binaries weigh, part by part; fails over bud
 selftest: $(VENV)/run.stamp ## run the built binaries' self-test, under qemu-user where needed
 	@$(CROSS) selftest $(TARGET)
 
-target-tests: $(VENV)/dev.stamp ## run the core's tests on the interpreter of TARGET, under qemu-user
-	@$(CROSS) tests $(TARGET) $(ARGS)
+target-tests: $(VENV)/dev.stamp ## run the core's and the stand-ins' tests on the targets' interpreters
+	@$(CROSS) tests $(TARGET) --words="$(ARGS)"
+
+bench-binary: $(VENV)/run.stamp ## the binary beside the node on a PC and Reticulum, and on an emulated router
+	@$(PY) tests/bench/binary.py $(ARGS)
+
+bench-hot: $(VENV)/run.stamp ## what it would bring to compile single modules of the binary
+	@$(PY) tests/bench/hot.py $(ARGS)
 
 cross-pins: $(VENV)/run.stamp ## propose the newest pins of the sources
 	@$(CROSS) pins

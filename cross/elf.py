@@ -26,11 +26,13 @@ class Segment:
     size: int
 
 
-def check(elf: Path) -> list[str]:
+def check(elf: Path, *, movable: bool = False) -> list[str]:
     """Return what is true of the file, one phrase each.
 
+    ``movable`` says that it must be position-independent, and read-only after relocation where it can be.
+
     Raises:
-        CrossError: it is not static, has an executable stack or writable code, lacks RELRO, or names a build path.
+        CrossError: it is not that, is not static, has an executable stack or writable code, or names a build path.
     """
     data = elf.read_bytes()
     position_independent, segments = _parse(data)
@@ -42,6 +44,10 @@ def check(elf: Path) -> list[str]:
         faults.append("has an executable stack")
     if any(part.kind == LOAD and part.flags & EXECUTABLE and part.flags & WRITABLE for part in segments):
         faults.append("has writable code")
+    if movable and not position_independent:
+        faults.append("is not position-independent")
+    if movable and RELRO not in kinds:
+        faults.append("has no RELRO")
     paths = {str(ROOT), str(cache_dir()), str(Path.home())}
     faults += [
         f"names the build path {path}" for path in sorted(paths) if len(path) > 1 and path.encode() + b"/" in data

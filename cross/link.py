@@ -12,7 +12,7 @@ from cross import cache
 from cross.process import run
 from cross.recipe import bytecode, compiled, core, cpython, native, sqlite, zlib
 from cross.revision import version_and_commit
-from cross.toolchain import STACK, Toolchain, linker, toolchain
+from cross.toolchain import STACK, Toolchain, beside, linker, toolchain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 RUNTIME = cache.CROSS / "runtime"
 DIST = cache.ROOT / "dist"
-FILES = ("main.c", "store.c", "lzma.c", "dladdr.c")
+FILES = ("main.c", "store.c", "dladdr.c")
+FAST = ("lzma.c",)  # at start every byte of the bytecode goes through it
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
 # C modules whose functions are not named after them.
 FUNCTIONS = {
@@ -54,17 +55,20 @@ class Program:
     modules: Path
 
 
-def build(target: Target) -> Program:
-    """Build the program for a target and return where it lies."""
+def build(target: Target, hot: tuple[str, ...] = compiled.HOT) -> Program:
+    """Build the program for a target and return where it lies: in dist/, unless other modules than usual are compiled.
+
+    ``hot`` names the modules that are compiled rather than kept as bytecode, for `make bench-hot`.
+    """
     tools = toolchain(target)
     python = cpython.build(tools)
     replaced = core.build(tools, python)
     parts = native.build(tools, python)
     available = _builtins(python)
     cold = bytecode.build(available)
-    hot = compiled.build(tools, python, available)
+    code = compiled.build(tools, python, available, hot)
     libraries = [
-        hot / "libcompiled.a",
+        code / "libcompiled.a",
         *sorted(parts.glob("lib*.a")),
         python / "build" / "libpython3.13.a",
         python / "build" / cpython.HASHES,
@@ -80,19 +84,22 @@ def build(target: Target) -> Program:
         cold.name,
         replaced.name,
     ]
-    inputs += [cache.code_of("link.py", *(f"runtime/{name}" for name in (*FILES, "store.h", "lzma.h")))]
+    inputs += [cache.code_of("link.py", *(f"runtime/{name}" for name in (*FILES, *FAST, "store.h", "lzma.h")))]
 
     def make(folder: Path) -> None:
         told = (f'-DQPQ_VERSION="{version}"', f'-DQPQ_COMMIT="{commit}"', f'-DQPQ_TARGET="{target.name}"')
         flags = [*cpython.flags(python), f"-I{RUNTIME}", *told]
         (folder / "modules.c").write_text(_inittab(bytecode.reached(cold)))
         objects = tools.compile([RUNTIME / name for name in FILES], [*WARNINGS, *flags], folder / "o")
+        objects += tools.compile([RUNTIME / name for name in FAST], [*WARNINGS, *flags], folder / "f", plain=True)
         objects += tools.compile([folder / "modules.c"], flags, folder / "m")
         objects += tools.compile([cold / "cold.c"], flags, folder / "cold")
         objects += tools.compile([cold / "cold.S"], [f"-I{cold}"], folder / "cold" / "s")
         _link(tools, [*objects, *sorted((replaced / "o").rglob("*.o"))], libraries, folder)
 
     folder = cache.step(f"program-{target.name}", inputs, make)
+    if hot != compiled.HOT:
+        return Program(folder / "qpq", folder / "qpq.map", cold / "modules.json")
     elf = DIST / target.name / "qpq"
     elf.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / "qpq", elf)
@@ -117,11 +124,13 @@ def _inittab(names: tuple[str, ...]) -> str:
 
 def _link(tools: Toolchain, objects: list[Path], libraries: list[Path], folder: Path) -> None:
     target, elf, told = tools.target, folder / "qpq", folder / "qpq.map"
+    group: list[str | Path]
     if tools.runtime is None:
-        flags = [f"-Wl,{word}" for word in ("--gc-sections", "-z,relro", "-z,now", "-z,noexecstack", f"-Map={told}")]
-        group = ["-Wl,--start-group", *libraries, "-Wl,--end-group"]
-        run([*shlex.split(tools.cc), "-static", *flags, *objects, *group, "-lm", "-o", elf], env=tools.env)
-        run([*shlex.split(tools.strip), elf])
+        words = ",".join((*HARDENED, f"-Map={told}"))
+        group = ["-Wl,--start-group", *libraries, "-Wl,--end-group", "-lm"]
+        command = [*shlex.split(tools.cc), tools.static, f"-Wl,{words}", "-o", str(elf)]
+        run([*command, *tools.flags, *objects, *group], env=tools.env)
+        run([*shlex.split(tools.strip or beside(tools.cc, "strip")), elf])
         return
     runtime = tools.runtime
     command = [*linker(target), "-m", target.emulation, "-static", *HARDENED, f"-Map={told}"]
@@ -135,3 +144,5 @@ def _link(tools: Toolchain, objects: list[Path], libraries: list[Path], folder: 
     run([*command, "-o", elf, runtime.start, *objects, *group], env=tools.env)
     if target.gcc:
         run([*shlex.split(tools.strip or f"{target.gcc}strip"), "-s", "-R", ".pdr", "-R", ".comment", elf])
+    elif tools.strip:
+        run([*shlex.split(tools.strip), elf])

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SHOWN = 40  # lines of a failed program's output
+# What a cross compiler's SDK puts into the environment is for the target, not for programs that this machine runs.
+NATIVE: dict[str, str | None] = dict.fromkeys(
+    ("AR", "AS", "CC", "CFLAGS", "CPP", "CPPFLAGS", "CXX", "CXXFLAGS", "LD", "LDFLAGS", "NM", "RANLIB", "STRIP")
+)
 
 
 def jobs() -> int:
@@ -25,16 +29,19 @@ def run(
     command: Sequence[str | Path],
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     log: Path | None = None,
 ) -> str:
     """Run a command and return what it wrote (stdout and stderr together).
+
+    ``env`` is added to this process's environment; what it gives as None is left out.
 
     Raises:
         CrossError: it ended with another status than 0; the message ends with the last lines of its output.
     """
     words = [str(word) for word in command]
-    environment = None if env is None else {**os.environ, **env}
+    merged = {**os.environ, **(env or {})}
+    environment = {name: value for name, value in merged.items() if value is not None}
     done = subprocess.run(
         words,
         cwd=cwd,
@@ -54,7 +61,9 @@ def run(
     return output
 
 
-def run_all(commands: Sequence[Sequence[str | Path]], *, cwd: Path, env: Mapping[str, str] | None = None) -> None:
+def run_all(
+    commands: Sequence[Sequence[str | Path]], *, cwd: Path, env: Mapping[str, str | None] | None = None
+) -> None:
     """Run commands side by side, as many at a time as there are cores."""
     with ThreadPoolExecutor(jobs()) as pool:
         for future in [pool.submit(run, command, cwd=cwd, env=env) for command in commands]:

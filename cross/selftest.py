@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,10 +100,18 @@ def _exchange(command: tuple[str, ...], folder: Path) -> str:
         second = stack.enter_context(_node(command, folder / "b", ports[1], "--peer", f"127.0.0.1:{ports[0]}"))
         begin = time.monotonic()
         for one, other in ((first, second), (second, first)):
-            _until(lambda one=one: any(row["state"] == "linked" for row in one.ask("mesh", "peers")), "a link")
+            _until(partial(_linked, one), "a link")
             one.ask("mesh", "send", str(other.ask("mesh", "identity")["id"]), TEXT)
-            _until(lambda other=other: any(row["text"] == TEXT for row in other.ask("mesh", "inbox")), "a message")
+            _until(partial(_received, other), "a message")
         return f"messages both ways between two nodes in {time.monotonic() - begin:.1f} s"
+
+
+def _linked(node: Node) -> bool:
+    return any(row["state"] == "linked" for row in node.ask("mesh", "peers"))
+
+
+def _received(node: Node) -> bool:
+    return any(row["text"] == TEXT for row in node.ask("mesh", "inbox"))
 
 
 @contextlib.contextmanager

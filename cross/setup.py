@@ -4,34 +4,60 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cross.errors import CrossError
 from cross.process import run
 
-# A command, and the Debian package that brings it.
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cross.targets import Target
+
+# A program, or a file of the C library's headers, and the Debian package that brings it.
 NEEDED = {
-    "mips-linux-gnu-gcc": "gcc-mips-linux-gnu",
-    "mipsel-linux-gnu-gcc": "gcc-mipsel-linux-gnu",
     "gcc": "gcc",
+    "/usr/include/stdio.h": "libc6-dev",
+    "/usr/include/sqlite3.h": "libsqlite3-dev",  # this machine's Python imports what the program imports
     "make": "make",
-    "qemu-mips": "qemu-user",
-    "tclsh": "tcl",
+    "tclsh": "tcl",  # SQLite's build
+    "readelf": "binutils",
 }
 
 
-def install() -> None:
-    """Install the packages that are missing.
+def install(targets: Sequence[Target]) -> None:
+    """Install what is missing for these targets.
 
     Raises:
-        CrossError: packages are missing and this is not root on a machine with apt.
+        CrossError: something is missing and this is not root on a machine with apt; the message names it.
     """
-    missing = sorted({package for command, package in NEEDED.items() if not shutil.which(command)})
-    if not missing:
+    lacking = missing(targets)
+    if not lacking:
         return
     if os.geteuid() or not shutil.which("apt-get"):
-        msg = f"the build needs {' '.join(missing)} (Debian's names): install them, or run this as root on Debian"
+        msg = f"the build needs {' '.join(lacking)} (Debian's names): install them, or run this as root on Debian"
         raise CrossError(msg)
-    print(f"cross: installing {' '.join(missing)}", flush=True)
+    print(f"cross: installing {' '.join(lacking)}", flush=True)
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "update", "-qq"], env=env)
-    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], env=env)
+    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *lacking], env=env)
+    lacking = missing(targets)
+    if lacking:
+        msg = f"apt-get installed {' '.join(lacking)}, and the build still does not find what it needs of it"
+        raise CrossError(msg)
+
+
+def missing(targets: Sequence[Target]) -> list[str]:
+    """Return the packages that are missing for these targets."""
+    needed = dict(NEEDED)
+    for target in targets:
+        if target.gcc and not os.environ.get("CC"):
+            needed[f"{target.gcc}gcc"] = f"gcc-{target.gcc.removesuffix('-')}"
+        if target.qemu:
+            needed[target.qemu[0]] = "qemu-user"
+    return sorted({package for name, package in needed.items() if not _there(name)})
+
+
+def _there(name: str) -> bool:
+    return Path(name).exists() if name.startswith("/") else shutil.which(name) is not None

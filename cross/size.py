@@ -10,7 +10,9 @@ import gzip
 import json
 import lzma
 import re
+import sys
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cross.cache import CROSS, ROOT
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 BASELINE = CROSS / "size-baseline.json"
 REPORT = ROOT / "dist" / "size.json"
-REST = "headers, relocations, padding"
+REST = "headers, relocations, padding"  # whatever no input file accounts for
 # The first that fits an input file's path names its part.
 PARTS = (
     (r"libpython3|libHacl|/core-", "CPython core"),
@@ -97,15 +99,24 @@ def _rows(text: str) -> Iterator[tuple[str, int]]:
     """Yield (input file, bytes in the ELF) for each input section of a map of LLD or of GNU ld."""
     if "Linker script and memory map" in text:
         text = text.partition("Linker script and memory map")[2]
-        for line in re.sub(r"^( \.\S+)\n +", r"\1 ", text, flags=re.MULTILINE).splitlines():
-            found = GNU_ROW.match(line)
-            if found and int(found[2], 16) and not NOT_IN_FILE.match(found[1]):
-                yield found[4], int(found[3], 16)
+        yield from _gnu_rows(re.sub(r"^( \.\S+)\n +", r"\1 ", text, flags=re.MULTILINE))
         return
     for line in text.splitlines():
         found = LLD_ROW.match(line)
         if found and not NOT_IN_FILE.match(found[3]):
             yield found[2], int(found[1], 16)
+
+
+def _gnu_rows(text: str) -> Iterator[tuple[str, int]]:
+    """Yield the same of GNU ld's map.
+
+    A string that is the end of another one is stored once, but counted in both files: what lies beyond the next
+    file's first byte is not this one's.
+    """
+    found = [row for line in text.splitlines() if (row := GNU_ROW.match(line)) and not NOT_IN_FILE.match(row[1])]
+    rows = sorted((int(row[2], 16), int(row[3], 16), row[4]) for row in found if int(row[2], 16))
+    for (at, size, path), (following, _, _) in pairwise([*rows, (sys.maxsize, 0, "")]):
+        yield path, min(size, following - at)
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -1,59 +1,114 @@
-"""The project's own tests, run by the target's interpreter (qemu-user) with the stand-ins in place of real packages."""
+"""The project's own tests on the target's interpreter (under qemu-user where it is another machine's).
+
+Three runs a target: the rooms that must be right on 32 bits and on big-endian machines; the stand-ins' suite over the
+target's C extension; and here, on the real packages, their comparison with the stand-ins of the target. Two targets at
+a time. What a run printed is in ``build/target-tests/<target>-<run>.log``.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cross import fetch
 from cross.cache import ROOT
 from cross.errors import CrossError
-from cross.program.reach import NODE, SHIMS
+from cross.process import SHOWN, jobs
+from cross.program.reach import NODE, SHIMS, packages
 from cross.recipe import interpreter
 from cross.toolchain import toolchain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cross.targets import Target
 
 TESTS = ROOT / "tests"
-# Rooms that must be right on 32 bits and on big-endian machines: all unit and property tests of these names.
+OUTPUT = ROOT / "build" / "target-tests"
 ROOMS = ("crypto", "mesh", "wire")
 # These look at this machine's files or tools rather than at the code.
 LEFT_OUT = ("test_wire_protocol_doc.py",)
-# Starts its own interpreter, which the kernel cannot run without qemu in front.
-NOT_EMULATED = "test_importing_the_room_drags_in_no_heavy_module"
+STAND_INS = ("test_vectors.py", "test_contract.py", "test_native.py")
+ALONE = ("test_stdlib.py",)  # stand-ins for the standard library, beside the real modules
+COMPARED = ("test_side_by_side.py",)
+DEADLINE = 1800.0  # seconds for one run of pytest
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "target_plugin", "--durations=5")
 
 
-def run(target: Target, words: list[str]) -> None:
-    """Run tests on the target's interpreter; ``words`` go to pytest (files or options; all rooms' tests by default).
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of pytest: what it is called, what is started, in which environment."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+
+
+def run(targets: Sequence[Target], words: list[str]) -> None:
+    """Run tests on the targets' interpreters.
+
+    ``words`` (files or options of pytest) are for one target: then its output is shown as it comes.
 
     Raises:
-        CrossError: a test failed.
+        CrossError: a test failed, or a target's tests cannot run here; the message says why.
+    """
+    for target in targets:
+        if target.qemu and not shutil.which(target.qemu[0]):
+            msg = f"the tests of {target.name} cannot run here, {target.qemu[0]} is missing: `make cross-setup` as root"
+            raise CrossError(msg)
+    python = {target.name: command_of(target) for target in targets}
+    if words:
+        for target in targets:
+            _chosen(target, python[target.name], words)
+        return
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(jobs()) as pool:
+        failed = [line for lines in pool.map(lambda one: _all_of(one, python[one.name]), targets) for line in lines]
+    if failed:
+        raise CrossError("\n".join(failed))
+
+
+def command_of(target: Target) -> Path:
+    """Return a program that starts the target's interpreter with all that tests need on its path.
+
+    It is a script, so that tests can start ``sys.executable`` even where the kernel cannot run the target's programs.
     """
     python = interpreter.build(toolchain(target))
-    environment = {
-        **os.environ,
-        "PYTHONHOME": "/nonexistent",
-        "PYTHONPATH": os.pathsep.join(str(path) for path in _path(python)),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "_PYTHON_SYSCONFIGDATA_NAME": "no_sysconfigdata",
-        "QPQ_TARGET": target.name,
-    }
-    files = [word for word in words if not word.startswith("-")] or [str(path) for path in default_tests()]
-    options = [word for word in words if word.startswith("-")]
-    pytest = ["-S", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    if target.qemu:
-        pytest += ["-k", f"not {NOT_EMULATED}"]
-    command = [*target.qemu, str(python), *pytest, *options, *files]
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
-    if done.returncode:
-        msg = f"tests failed on {target.name} (status {done.returncode})"
-        raise CrossError(msg)
+    script = OUTPUT / f"{target.name}-python"
+    path = os.pathsep.join(str(folder) for folder in _path(python))
+    start = f'{shlex.join(target.qemu)} -0 "$0" {python}' if target.qemu else f'-a "$0" {python}'
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(
+        "#!/usr/bin/env bash\n"
+        f'PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{path}"\n'
+        "PYTHONHOME=/nonexistent PYTHONDONTWRITEBYTECODE=1 _PYTHON_SYSCONFIGDATA_NAME=no_sysconfigdata\n"
+        "export PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE _PYTHON_SYSCONFIGDATA_NAME\n"
+        f'exec {start} -S "$@"\n'
+    )
+    script.chmod(0o755)
+    return script
+
+
+def runs(target: Target, python: Path) -> Iterator[Run]:
+    """Yield the three runs of a target."""
+    here = {**os.environ, "QPQ_TARGET": target.name, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    shims = TESTS / "shims"
+    own = [*default_tests(), *(shims / name for name in ALONE)]
+    yield Run("rooms", _pytest(python, own), here)
+    yield Run("stand-ins", _pytest(python, [shims / name for name in STAND_INS]), {**here, "QPQ_SHIMS": "1"})
+    rigs = {"PYTHONPATH": str(TESTS / "rigs"), "QPQ_OTHER_PYTHON": str(python)}
+    compared = _pytest(sys.executable, [shims / name for name in COMPARED])
+    yield Run("compared", compared, {**here, **rigs})
 
 
 def default_tests() -> list[Path]:
@@ -64,9 +119,54 @@ def default_tests() -> list[Path]:
     return sorted(path for path in found if path.name not in LEFT_OUT)
 
 
+def _all_of(target: Target, python: Path) -> list[str]:
+    """Carry out a target's runs and return what failed, with the end of its output."""
+    failed = []
+    for each in runs(target, python):
+        begin = time.monotonic()
+        log = OUTPUT / f"{target.name}-{each.name}.log"
+        status = _start(each, log)
+        lines = log.read_text(errors="replace").splitlines()
+        told = [line for line in lines if re.search(r"\b(passed|failed|errors?)\b.* in [\d.]+s", line)]
+        summary = re.sub(r"=+ | =+", "", told[-1] if told else f"ended with {status}")
+        print(f"tests {target.name}: {each.name}: {summary} ({time.monotonic() - begin:.0f} s)", flush=True)
+        if status:
+            shown = "\n".join(lines[-SHOWN:])
+            failed.append(f"tests failed on {target.name} ({each.name}, status {status}); {log}:\n{shown}")
+    return failed
+
+
+def _start(each: Run, log: Path) -> int:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            each.command, cwd=ROOT, env=each.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        try:
+            return process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            output.write(f"not done after {DEADLINE:.0f} s\n".encode())
+            return 1
+
+
+def _chosen(target: Target, python: Path, words: list[str]) -> None:
+    files = [ROOT / word for word in words if not word.startswith("-")] or default_tests()
+    options = [word for word in words if word.startswith("-")]
+    (first, *_) = runs(target, python)
+    command = [*_pytest(python, files), *options]
+    status = subprocess.run(command, cwd=ROOT, env=first.environment, check=False).returncode
+    if status:
+        msg = f"tests failed on {target.name} (status {status})"
+        raise CrossError(msg)
+
+
+def _pytest(python: Path | str, files: Sequence[Path]) -> tuple[str, ...]:
+    return (str(python), *PYTEST, *(str(path) for path in files))
+
+
 def _path(python: Path) -> tuple[Path | str, ...]:
-    packages = (fetch.unpacked("aioquic") / "src", fetch.unpacked("zeroconf"))
     tools = sysconfig.get_path("purelib", vars={"base": sys.prefix})
     # The release before it got a C module: this machine's would not go there.
     pure = [fetch.unpacked(name) for name in ("hypothesis", "sortedcontainers")]
-    return (SHIMS, NODE, *packages, *pure, fetch.unpacked("cpython") / "Lib", python.parent, tools)
+    return (TESTS / "rigs", SHIMS, NODE, *packages(), *pure, fetch.unpacked("cpython") / "Lib", python.parent, tools)

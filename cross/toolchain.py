@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from cross import cache, fetch
 from cross.errors import CrossError
-from cross.process import run, run_all
+from cross.process import NATIVE, run, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,13 +73,18 @@ class Toolchain:
     def fast(self) -> tuple[str, ...]:
         """Return the flags that ask for speed rather than for the least size."""
         if self.runtime is None:
-            return FAST
+            return (*FAST, "-mno-mips16") if "-mips16" in self.flags else FAST
         return FAST_MIPS if self.target.gcc else FAST_CLANG
 
     @property
-    def env(self) -> dict[str, str]:
-        """Return the environment of every compiler run."""
-        return {"SOURCE_DATE_EPOCH": EPOCH, "LC_ALL": "C", **_zig_caches()}
+    def static(self) -> str:
+        """Return the option by which a compiler links a static program."""
+        return "-static-pie" if self.target.pie else "-static"
+
+    @property
+    def env(self) -> dict[str, str | None]:
+        """Return the environment of every compiler run: what it has to do is all in its arguments."""
+        return {**NATIVE, "SOURCE_DATE_EPOCH": EPOCH, "LC_ALL": "C", **_zig_caches()}
 
     def compile(
         self, sources: Sequence[Path], flags: Iterable[str], folder: Path, *, plain: bool = False
@@ -113,14 +118,14 @@ class Toolchain:
 def toolchain(target: Target) -> Toolchain:
     """Return the commands for a target, made ready if need be."""
     extra = tuple(shlex.split(os.environ.get("CFLAGS", "")))
-    given = os.environ.get("CC")
+    given, strip = os.environ.get("CC"), os.environ.get("STRIP", "")
+    pie = ("-fPIE",) if target.pie else ()
     if given:
-        ar = os.environ.get("AR", "ar")
-        strip = os.environ.get("STRIP", "strip")
-        flags = (*GCC, *extra)
+        flags = (*GCC, *pie, *extra)
         version = run([*shlex.split(given), "--version"]).splitlines()[0]
-        return Toolchain(target, given, ar, strip, flags, cache.digest(given, version, *flags), None)
-    flags = (*(GCC if target.gcc else CLANG), *(("-fPIE",) if target.pie else ()), *extra)
+        key = cache.digest(given, version, strip, *flags)
+        return Toolchain(target, given, os.environ.get("AR") or beside(given, "ar"), strip, flags, key, None)
+    flags = (*(GCC if target.gcc else CLANG), *pie, *extra)
     folder = cache.step(
         f"tools-{target.name}",
         [
@@ -135,9 +140,14 @@ def toolchain(target: Target) -> Toolchain:
         lambda folder: _make_tools(target, folder),
     )
     runtime = _runtime(folder)
-    strip = os.environ.get("STRIP", "")
-    key = cache.digest(folder.name, *flags, *FAST, STACK, EPOCH)
-    return Toolchain(target, str(folder / "cc"), str(folder / "ar"), strip, flags, key, runtime)
+    key = cache.digest(folder.name, strip, *flags, *FAST, STACK, EPOCH)
+    return Toolchain(target, str(folder / "cc"), os.environ.get("AR") or str(folder / "ar"), strip, flags, key, runtime)
+
+
+def beside(compiler: str, program: str) -> str:
+    """Return the program that a compiler itself would use."""
+    found = run([*shlex.split(compiler), f"-print-prog-name={program}"]).strip()
+    return found if shutil.which(found) else program
 
 
 def zig() -> Path:
@@ -221,7 +231,7 @@ def _discover(compiler: Path, target: Target, folder: Path) -> Runtime:
     source = folder / "empty.c"
     source.write_text("int main(void) { return 0; }\n")
     pie = ["-static-pie", "-pie", "-fPIE"] if target.pie else ["-static"]
-    command = [compiler, *CLANG, *pie, "--verbose", source, "-o", folder / "empty"]
+    command: list[str | Path] = [compiler, *CLANG, *pie, "--verbose", source, "-o", folder / "empty"]
     lines = [line for line in run(command, env=_zig_caches(), cwd=folder).splitlines() if line.startswith("ld.lld ")]
     words = [Path(word) for word in shlex.split(lines[-1])]
     start = next(word for word in words if word.name in {"crt1.o", "rcrt1.o"})

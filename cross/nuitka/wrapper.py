@@ -34,7 +34,7 @@ class OrderedStruct:
 
 def set_long_size(size: int) -> None:
     """Tell Nuitka the size of the target's C long in bytes."""
-    from nuitka import PythonVersions  # noqa: PLC0415 (its folder is known at run time only)
+    from nuitka import PythonVersions  # type: ignore[import-not-found]  # noqa: PLC0415 (its folder is known at run time only)
 
     PythonVersions.sizeof_clong = size
     PythonVersions._max_signed_long = 2 ** (size * BITS_USED) - 1  # noqa: SLF001
@@ -43,7 +43,7 @@ def set_long_size(size: int) -> None:
 
 def set_builtins(names: frozenset[str]) -> None:
     """Tell Nuitka which modules are built in on the target."""
-    from nuitka.utils import Importing  # noqa: PLC0415 (its folder is known at run time only)
+    from nuitka.utils import Importing  # type: ignore[import-not-found]  # noqa: PLC0415 (its folder is known at run time only)
 
     Importing.isBuiltinModuleName = names.__contains__
 
@@ -53,14 +53,14 @@ def generate(long_size: str, builtins: str, arguments: tuple[str, ...]) -> None:
     sys.argv = ["nuitka", *arguments]
     set_long_size(int(long_size))
     set_builtins(frozenset(builtins.split(",")))
-    from nuitka.__main__ import main  # noqa: PLC0415 (its folder is known at run time only)
+    from nuitka.__main__ import main  # type: ignore[import-not-found]  # noqa: PLC0415 (its folder is known at run time only)
 
     main()
 
 
 def compose(order: str, folder: str) -> None:
     """Let Nuitka's composer write the constants of that C code in the target's byte order."""
-    from nuitka.tools.data_composer import DataComposer  # noqa: PLC0415 (its folder is known at run time only)
+    from nuitka.tools.data_composer import DataComposer  # type: ignore[import-not-found]  # noqa: PLC0415 (its folder is known at run time only)
 
     DataComposer.struct = OrderedStruct({"little": "<", "big": ">"}[order])
     blobs = Path(folder, "blobs")

@@ -64,7 +64,7 @@ def lean(code: CodeType, file: str) -> CodeType:
 def build(name: str, file: str | None, source: str | None) -> bytes:
     """Return the marshalled code of one module."""
     if source is None:
-        source = Path(file).read_text(encoding="utf-8")
+        source = Path(file or name).read_text(encoding="utf-8")
     tree = Leaner().visit(ast.parse(source))
     if not any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body):
         tree.body = [_plain(statement) for statement in tree.body]

@@ -23,10 +23,23 @@ if TYPE_CHECKING:
 
 NODE = ROOT / "node"
 SHIMS = NODE / "qpq" / "shims"
-FIRST = ("qpq.__main__", "qpq.console.program", "qpq.daemon.main", "qpq.daemon.node")
+# In the order of a daemon's start: a group that is needed again later would be unpacked again.
+FIRST = (
+    "importlib",  # Nuitka's runtime asks for importlib._bootstrap
+    "qpq.__main__",
+    "qpq.daemon.lean",
+    "qpq.daemon.main",
+    "qpq.daemon.node",
+    "qpq.console.program",
+)
 # Imported inside functions of the standard library, when the program comes there.
 LATER = (
-    "importlib",  # Nuitka's runtime asks for importlib._bootstrap
+    "copy",  # this and the next five: for these qpq.daemon.lean has something lighter, until they are used
+    "inspect",
+    "linecache",
+    "subprocess",
+    "asyncio.sslproto",
+    "asyncio.staggered",
     "concurrent.futures.thread",  # the resolver's thread, for peers that are given by name
     "encodings.idna",  # socket.getaddrinfo encodes every name with it
     "traceback",
@@ -56,11 +69,12 @@ BUILD_SOURCE = "from _qpq_store import COMMIT, TARGET, VERSION\n"
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One module of the program: ``file`` is empty for one made of C."""
+    """One module of the program: ``file`` is empty for one made of C, and for a ``text`` that dataclasses runs."""
 
     name: str
     file: Path | None
     is_package: bool
+    text: str = ""
 
 
 def reached(python: Path, builtins: Iterable[str]) -> list[Module]:
@@ -83,13 +97,24 @@ def reached(python: Path, builtins: Iterable[str]) -> list[Module]:
         msg = f"the program's imports fail under the host's Python:\n{done.stderr.decode()[-4000:]}"
         raise CrossError(msg)
     rows = marshal.loads(done.stdout)  # noqa: S302 (the same)
-    return [Module(name, None if kind == "builtin" else Path(file), package) for name, kind, file, package in rows]
+    return [
+        Module(name, None, package, told) if kind == "text" else Module(name, _file(kind, told), package)
+        for name, kind, told, package in rows
+    ]
+
+
+def _file(kind: str, told: str) -> Path | None:
+    return Path(told) if kind == "source" else None
 
 
 def search_path() -> tuple[Path, ...]:
     """Return the folders that come before the standard library."""
-    packages = (fetch.unpacked("aioquic") / "src", fetch.unpacked("zeroconf"))
-    return (SHIMS / "stdlib", SHIMS, NODE, *packages)
+    return (SHIMS / "stdlib", SHIMS, NODE, *packages())
+
+
+def packages() -> tuple[Path, ...]:
+    """Return the folders of the packages that are in the program as they are released."""
+    return (fetch.unpacked("aioquic") / "src", fetch.unpacked("zeroconf"))
 
 
 def _qpq_modules() -> Iterator[str]:
@@ -112,7 +137,17 @@ def _inner_imports() -> Iterator[str]:
 
 
 def _imports(function: ast.AST) -> Iterator[str]:
+    """Yield what a function imports, but for what it can do without: imports whose failure it handles."""
+    optional = {
+        inner
+        for node in ast.walk(function)
+        if isinstance(node, ast.Try) and any("ImportError" in ast.dump(handler) for handler in node.handlers)
+        for part in node.body
+        for inner in ast.walk(part)
+    }
     for node in ast.walk(function):
+        if node in optional:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if not alias.name.startswith("qpq."))
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level and not node.module.startswith("qpq"):

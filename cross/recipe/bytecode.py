@@ -49,9 +49,9 @@ def reached(folder: Path) -> tuple[str, ...]:
 def _make(builtins: list[str], folder: Path) -> None:
     library = fetch.unpacked("cpython") / "Lib"
     modules = [module for module in reach.reached(host.python(), builtins) if module.name not in BOOTSTRAP]
-    cold = [module for module in modules if module.file]
+    cold = [module for module in modules if module.file or module.text]
     rows: list[tuple[str, str | None, str | None]] = [(reach.BUILD_MODULE, None, reach.BUILD_SOURCE)]
-    rows += [(module.name, str(module.file), None) for module in cold]
+    rows += [(module.name, str(module.file or ""), module.text or None) for module in cold]
     rows += [(name, str(library / file), None) for name, file in BOOTSTRAP.items()]
     rows.append(("qpq_finder", str(FINDER), None))
     (folder / "code").mkdir()
@@ -60,7 +60,7 @@ def _make(builtins: list[str], folder: Path) -> None:
     codes = [Code(name, (folder / "code" / name).read_bytes(), name in packages) for name, _, _ in rows]
     packed = pack(codes, folder)
     told = {
-        "builtin": sorted(module.name for module in modules if not module.file),
+        "builtin": sorted(module.name for module in modules if not module.file and not module.text),
         "source": {code.name: len(code.data) for code in codes},
         "raw": packed.raw,
         "compressed": packed.compressed,

@@ -6,11 +6,13 @@ order); then both are compiled like any other part. It runs in its own release, 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cross import cache, fetch
 from cross.process import run
+from cross.program import reach
 from cross.recipe import cpython, host
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ OPTIONS = (
     "--python-flag=-S",
     "--python-flag=no_docstrings",
     "--python-flag=no_asserts",
-    "--python-flag=no_annotations",
 )
+NO_ANNOTATIONS = "--python-flag=no_annotations"  # the entry's; a module with dataclasses needs its own
 DEFINES = (
     "-D_NUITKA_MODULE_MODE=1",
     "-D_NUITKA_DEPLOYMENT_MODE",
@@ -60,7 +62,6 @@ DEFINITIONS = {
     "SYSFLAG_UNBUFFERED": 0,
     "SYSFLAG_UTF8": 1,
     "SYSFLAG_VERBOSE": 0,
-    "_NUITKA_NO_ANNOTATIONS": 1,
     "_NUITKA_NO_ASSERTS": 1,
     "_NUITKA_NO_DOCSTRINGS": 1,
 }
@@ -97,16 +98,17 @@ class Order:
     name: str
 
 
-def build(tools: Toolchain, python: Path, builtins: Iterable[str]) -> Path:
-    """Return the directory of libcompiled.a; ``builtins`` are the C modules of the target."""
+def build(tools: Toolchain, python: Path, builtins: Iterable[str], hot: tuple[str, ...] = HOT) -> Path:
+    """Return the directory of libcompiled.a; ``builtins`` are the C modules of the target, ``hot`` what is compiled."""
     order = Order(tools.target.bits // 8, "big" if tools.target.big_endian else "little")
-    generated = _generate(order, ",".join(sorted(builtins)))
+    generated = _generate(order, ",".join(sorted(builtins)), hot)
     inputs = [generated.name, tools.key, python.name, cache.code_of("recipe/compiled.py")]
 
     def make(folder: Path) -> None:
         nuitka = fetch.unpacked("nuitka") / "nuitka" / "build"
         (folder / "access.c").write_text(ACCESS)
-        definitions = [f"#define {name} {value}\n" for name, value in DEFINITIONS.items()]
+        settings = {**DEFINITIONS, "_NUITKA_NO_ANNOTATIONS": int(not hot)}
+        definitions = [f"#define {name} {value}\n" for name, value in settings.items()]
         (folder / "build_definitions.h").write_text(
             "".join(definitions) + '#define NUITKA_MAIN_MODULE_NAME "qpq_entry"\n'
         )
@@ -128,9 +130,9 @@ def build(tools: Toolchain, python: Path, builtins: Iterable[str]) -> Path:
     return cache.step(f"compiled-{tools.target.name}", inputs, make)
 
 
-def _generate(order: Order, builtins: str) -> Path:
+def _generate(order: Order, builtins: str, hot: tuple[str, ...]) -> Path:
     """Return the directory whose ``c`` holds Nuitka's C files and constants."""
-    sources = [ENTRY.read_text(), *HOT, cache.tree_of(cache.ROOT / "node") if HOT else ""]
+    sources = [ENTRY.read_text(), *hot, cache.tree_of(cache.ROOT / "node") if hot else ""]
     inputs = [*sources, repr(order), builtins, host.python().parent.name, fetch.pins()["nuitka"].sha256]
     inputs.append(cache.code_of("recipe/compiled.py", "nuitka/wrapper.py"))
 
@@ -140,10 +142,11 @@ def _generate(order: Order, builtins: str) -> Path:
             "NUITKA": str(fetch.unpacked("nuitka")),
             "NUITKA_CACHE_DIR": str(folder / "cache"),
             "PYTHONHASHSEED": "0",
-            "PYTHONPATH": str(cache.ROOT / "node"),
+            # Without the stand-ins: Nuitka itself is run by the real modules.
+            "PYTHONPATH": os.pathsep.join(str(path) for path in (reach.NODE, *reach.packages())) if hot else "",
         }
-        python = [host.python(), "-S", "-P", "-B", "-X", "frozen_modules=off", WRAPPER]
-        include = [f"--include-module={name}" for name in HOT]
+        python: list[str | Path] = [host.python(), "-S", "-P", "-B", "-X", "frozen_modules=off", WRAPPER]
+        include = [f"--include-module={name}" for name in hot] or [NO_ANNOTATIONS]
         generate = ["generate", str(order.long_size), builtins, *OPTIONS, *include, "--output-dir=out", "qpq_entry.py"]
         run([*python, *generate], cwd=folder, env=env, log=folder / "nuitka.txt")
         (folder / "out" / "qpq_entry.build").rename(folder / "c")

@@ -106,7 +106,7 @@ def _make(tools: Toolchain, folder: Path, sqlite_folder: Path, zlib_folder: Path
         "RANLIB": ":",
         "CFLAGS": "",
         "OPT": " ".join(flags),
-        "LDFLAGS": "-static-pie -pie" if tools.target.pie else "-static",
+        "LDFLAGS": "-static-pie -pie" if tools.target.pie and tools.runtime else tools.static,
         "LIBSQLITE3_CFLAGS": f"-I{sqlite.amalgamation()}",
         "LIBSQLITE3_LIBS": f"-L{sqlite_folder} -lsqlite3",
         "ZLIB_CFLAGS": f"-I{fetch.unpacked('zlib')}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cross import cache, fetch
-from cross.process import jobs, run
+from cross.process import NATIVE, jobs, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,6 @@ def python() -> Path:
 
 def _make(folder: Path) -> None:
     source = fetch.unpacked("cpython")
-    env = {"CFLAGS": "-O1 -g0", "LC_ALL": "C"}
+    env = {**NATIVE, "CFLAGS": "-O1 -g0", "LC_ALL": "C"}
     run([source / "configure", *OPTIONS], cwd=folder, env=env, log=folder / "configure.txt")
     run(["make", f"-j{jobs()}"], cwd=folder, env=env, log=folder / "make.txt")

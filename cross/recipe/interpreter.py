@@ -7,6 +7,7 @@ never shipped.
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from cross import cache, fetch
@@ -66,9 +67,10 @@ def _table(python: Path) -> str:
 
 
 def _link(tools: Toolchain, objects: list[Path], libraries: list[Path], elf: Path) -> None:
+    group: list[str | Path]
     if tools.runtime is None:
         group = ["-Wl,--start-group", *libraries, "-Wl,--end-group", "-lm"]
-        run([*tools.cc.split(), "-static", *objects, *group, "-o", elf], env=tools.env)
+        run([*shlex.split(tools.cc), tools.static, *tools.flags, *objects, *group, "-o", elf], env=tools.env)
         return
     target = tools.target
     command = [*linker(target), "-m", target.emulation, "-static", "--gc-sections", "-z", f"stack-size={STACK}"]

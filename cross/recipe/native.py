@@ -19,7 +19,7 @@ BUFFER = "src/aioquic/_buffer.c"
 def build(tools: Toolchain, python: Path) -> Path:
     """Return a directory with one static library a part: own, libsodium, mbedtls, mlkem, aioquic."""
     named = {name: fetch.pins()[name].sha256 for name in (*plan.pins(), "aioquic")}
-    inputs = [
+    inputs: list[str | bytes] = [
         *named.values(),
         tools.key,
         *tools.fast,

@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from cross import cache, fetch
-from cross.process import run
+from cross.process import NATIVE, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +36,8 @@ def amalgamation() -> Path:
 
     def make(folder: Path) -> None:
         shutil.copytree(fetch.unpacked("sqlite"), folder / "source")
-        run(["./configure", "--disable-tcl", "--disable-readline"], cwd=folder / "source")
-        run(["make", "sqlite3.c"], cwd=folder / "source")
+        run(["./configure", "--disable-tcl", "--disable-readline"], cwd=folder / "source", env=NATIVE)
+        run(["make", "sqlite3.c"], cwd=folder / "source", env=NATIVE)
         for name in ("sqlite3.c", "sqlite3.h"):
             shutil.copy(folder / "source" / name, folder)
         shutil.rmtree(folder / "source")

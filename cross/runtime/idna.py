@@ -19,4 +19,4 @@ def decode(data: bytes, _errors: str = "strict") -> tuple[str, int]:
 
 def getregentry() -> codecs.CodecInfo:
     """Describe the codec (the call that ``encodings`` makes)."""
-    return codecs.CodecInfo(encode, decode, name="idna")
+    return codecs.CodecInfo(encode, decode, name="idna")  # type: ignore[arg-type]  # given bytes only

@@ -206,7 +206,7 @@ def _add_optional() -> None:
     try:
         import cbor2  # noqa: PLC0415 (the environment may lack it)
 
-        OPERATIONS["cbor_loads"] = lambda data: repr(cbor2.loads(data))
+        OPERATIONS["cbor_loads"] = lambda data: ascii(cbor2.loads(data))
         OPERATIONS["cbor_dumps"] = lambda value: cbor2.dumps(eval(value), canonical=False)  # noqa: S307 (our own text)
         OPERATIONS["cbor_canonical"] = lambda value: cbor2.dumps(eval(value), canonical=True)  # noqa: S307 (our own text)
     except ModuleNotFoundError:

@@ -25,6 +25,8 @@ ON_SHIMS = os.environ.get("QPQ_SHIMS") == "1"
 @cache
 def extension() -> str:
     """Return why the extension cannot be built here, or nothing when it is there."""
+    if "_qpq_native" in sys.builtin_module_names:  # a target's own interpreter
+        return ""
     command = [sys.executable, str(ROOT / "cross" / "ext" / "build_host.py"), "--output", str(OUTPUT)]
     for row in filter(None, os.environ.get("QPQ_EXT_SOURCES", "").split(",")):
         command += ["--source", row]

@@ -40,7 +40,7 @@ def outcome(module: Any, call: str, value: Any) -> Any:
         return type(error).__name__
     mapped = made.version == 6 and made.ipv4_mapped is not None
     texts = [] if mapped else [str(made), made.compressed, repr(made)]  # 3.13 shows mapped ones anew
-    if "%" not in str(made):  # where the real one stumbles
+    if "%" not in str(made) and not mapped:  # where the real one stumbles
         texts.append(made.exploded)
     shown = [getattr(made, name) for name in PROPERTIES if not (mapped and name.startswith("is_"))]
     return [*texts, int(made), getattr(made, "scope_id", None), str(getattr(made, "ipv4_mapped", None)), *shown]
