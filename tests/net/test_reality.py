@@ -35,8 +35,9 @@ DELAY_S = 0.12
 MESSAGES = 120
 NEARLY_ALL = MESSAGES * 97 // 100
 """Of the messages; some cables lose nearly everything, and a few messages wait there for minutes."""
-OVER_S = 60.0
-SETTLE_S = 45.0
+OVER_S = 50.0
+SETTLE_S = 40.0
+TAIL_S = 20.0
 WITHIN = 0.2
 """By how much reality and simulator may differ."""
 
@@ -44,7 +45,7 @@ SCENARIO = {
     "name": "reality",
     "links": "dialled",
     "settle": SETTLE_S,
-    "duration": OVER_S + 30,
+    "duration": OVER_S + TAIL_S,
     "topology": {"kind": "graph", "graph": "bremen", "cut": NODES},
     "link": {"delay": DELAY_S, "jitter": 0.0},
     "nodes": {"limits": "pc"},
@@ -52,6 +53,7 @@ SCENARIO = {
 }
 
 
+@pytest.mark.timeout(420)  # the simulation is traced for coverage, the rest is real time
 def test_simulator_and_reality_agree_on_delay_and_bytes() -> None:
     simulated = run(parse(dict(SCENARIO)), SEED)
     messages = sorted(simulated.world.record.messages.values(), key=lambda message: message.sent_at)
@@ -81,15 +83,20 @@ def test_simulator_and_reality_agree_on_delay_and_bytes() -> None:
         time.sleep(SETTLE_S)
         before = sum(sum(cable["quic"]) for cable in mesh.cables.counts())
         real = exchange(mesh, plan, stack)
-        time.sleep(30)
+        time.sleep(TAIL_S)
         real_bytes = sum(sum(cable["quic"]) for cable in mesh.cables.counts()) - before
     print(
-        f"delay: simulated mean {statistics.mean(delays):.3f} median {statistics.median(delays):.3f}, "
-        f"real mean {statistics.mean(real):.3f} median {statistics.median(real):.3f}; "
+        f"delay: simulated {usual(delays):.3f} (mean {statistics.mean(delays):.3f}), "
+        f"real {usual(real):.3f} (mean {statistics.mean(real):.3f}); "
         f"bytes: simulated {sum(sent)}, real {real_bytes}"
     )
-    assert statistics.mean(real) == pytest.approx(statistics.mean(delays), rel=WITHIN)
+    assert usual(real) == pytest.approx(usual(delays), rel=WITHIN)
     assert real_bytes == pytest.approx(sum(sent), rel=WITHIN)
+
+
+def usual(delays: list[float]) -> float:
+    """Return the mean without the slowest tenth: those wait for the machine, or for what one cable happened to lose."""
+    return statistics.mean(sorted(delays)[: len(delays) * 9 // 10])
 
 
 def exchange(mesh: Mesh, plan: list[tuple[float, int, int]], stack: ExitStack) -> list[float]:
