@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: bench check-locks clean demo distclean dev env format fuzz help lint lock options run sim sim-all sim-ci sim-hostile sim-scale test vectors
+.PHONY: bench check-locks clean demo distclean dev env format fuzz help lint lock options run sim sim-all sim-ci sim-hostile sim-reality sim-scale test vectors
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -51,6 +51,9 @@ sim-scale: $(VENV)/run.stamp ## what a node costs in networks of 10 to 1,000, wi
 
 sim-hostile: $(VENV)/run.stamp ## the scenarios with liars: each kind, and all kinds at 10 % and 30 % with 20 seeds
 	@PYTHONPATH=tests:node $(PY) -m sim --quiet $(sort $(wildcard tests/sim/scenarios/hostile-*.toml)) $(ARGS)
+
+sim-reality: $(VENV)/dev.stamp ## as root: real daemons beside the simulator, the same part of a city, the same messages
+	@QPQ_REALITY=1 $(PY) -m pytest -q -s -p no:cacheprovider tests/net/test_reality.py
 
 sim-all: $(VENV)/run.stamp ## every scenario with all its seeds; fails where one is not as expected
 	@PYTHONPATH=tests:node $(PY) -m sim --quiet $(ARGS)

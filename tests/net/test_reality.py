@@ -6,6 +6,7 @@ that cables lose and delay; the cables are slow enough that this machine's two c
 
 from __future__ import annotations
 
+import os
 import random
 import select
 import statistics
@@ -26,7 +27,10 @@ from sim.scenario import parse
 if TYPE_CHECKING:
     from qpq.console.client import Client
 
-pytestmark = pytest.mark.net
+pytestmark = [
+    pytest.mark.net,
+    pytest.mark.skipif("QPQ_REALITY" not in os.environ, reason="make sim-reality runs this, without coverage's tracing"),
+]
 
 BINARY = Path(__file__).resolve().parents[2] / "dist" / "x86_64" / "qpq"
 SEED = 3
@@ -53,7 +57,6 @@ SCENARIO = {
 }
 
 
-@pytest.mark.timeout(420)  # the simulation is traced for coverage, the rest is real time
 def test_simulator_and_reality_agree_on_delay_and_bytes() -> None:
     simulated = run(parse(dict(SCENARIO)), SEED)
     messages = sorted(simulated.world.record.messages.values(), key=lambda message: message.sent_at)
