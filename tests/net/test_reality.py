@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.net,
-    pytest.mark.skipif("QPQ_REALITY" not in os.environ, reason="make sim-reality runs this, without coverage's tracing"),
+    pytest.mark.skipif(
+        "QPQ_REALITY" not in os.environ, reason="make sim-reality runs this, without coverage's tracing"
+    ),
 ]
 
 BINARY = Path(__file__).resolve().parents[2] / "dist" / "x86_64" / "qpq"
