@@ -59,7 +59,7 @@ sim-all: $(VENV)/run.stamp ## every scenario with all its seeds; fails where one
 	@PYTHONPATH=tests:node $(PY) -m sim --quiet $(ARGS)
 
 lint: $(VENV)/dev.stamp ## ruff (all rules), formatting, mypy --strict, shellcheck
-	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff check --no-cache .
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }
 	@$(VENV)/bin/mypy --strict -p qpq
 	@$(VENV)/bin/mypy --strict -p cross

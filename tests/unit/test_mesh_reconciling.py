@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flood_kit import Station, broadcast, made_up, news, short
-
 from qpq.crypto.identity import SecretIdentity
 from qpq.mesh import counters
 from qpq.wire.envelope import Envelope, envelope_hash, envelope_id, sign_envelope
