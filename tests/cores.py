@@ -20,6 +20,8 @@ from qpq.mesh.core import Core
 from qpq.mesh.events import State, Via
 from qpq.mesh.limits import Limits
 from qpq.mesh.records import (
+    BundleDelete,
+    BundlePut,
     Checkpoint,
     InboxInsert,
     Kept,
@@ -27,13 +29,18 @@ from qpq.mesh.records import (
     KnownInsert,
     MessageDelete,
     OutboxInsert,
+    OutboxReseal,
     OutboxState,
+    PrekeyDelete,
+    PrekeyPut,
     ProofInsert,
     Queued,
     RelayCopies,
     RelayDelete,
     Relayed,
     RelayInsert,
+    SessionDelete,
+    SessionPut,
     TombstoneDelete,
     TombstoneExpected,
     TombstoneInsert,
@@ -43,6 +50,7 @@ from qpq.wire.codec import FrameDecoder, FrameEncoder, close_code
 from qpq.wire.envelope import decode_envelope
 from qpq.wire.errors import WireError
 from qpq.wire.frames import Role, Transfer
+from sim.kem import CheapKem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,12 +76,15 @@ class MemoryStore:
         self.tombstones: dict[bytes, TombstoneInsert] = {}
         self.relay: dict[bytes, RelayInsert] = {}
         self.known: dict[bytes, ProofInsert | KnownInsert] = {}
+        self.sessions: dict[tuple[bytes, bytes, bytes], SessionPut] = {}
+        self.prekeys: dict[tuple[bytes, bytes], PrekeyPut] = {}
+        self.bundles: dict[tuple[bytes, bytes], BundlePut] = {}
         self.checkpoint = Checkpoint(0, 0)
         self.boot = 0
         self._by_id: dict[bytes, tuple[bytes, bytes]] = {}
 
     def apply(self, operations: Sequence[Operation]) -> None:
-        new = sum(isinstance(operation, OutboxInsert | InboxInsert | RelayInsert) for operation in operations)
+        new = sum(isinstance(operation, _GROWING) for operation in operations)
         if new and len(self.outbox) + len(self.inbox) + len(self.relay) + new > self.room:
             raise FullError("the store is full")
         for operation in operations:
@@ -94,6 +105,17 @@ class MemoryStore:
             self.states[key] = (row.state, 0)
             self._by_id[row.envelope_id] = key
 
+    def _outbox_reseal(self, row: OutboxReseal) -> None:
+        key = (row.user, row.message_id)
+        if key in self.outbox:
+            made = self.outbox[key]
+            self._by_id.pop(made.envelope_id, None)
+            self.outbox[key] = replace(
+                made, envelope_id=row.envelope_id, envelope=row.envelope, sealed=row.sealed, state=State.QUEUED
+            )
+            self.states[key] = (State.QUEUED, 0)
+            self._by_id[row.envelope_id] = key
+
     def _outbox_state(self, row: OutboxState) -> None:
         if (row.user, row.message_id) in self.outbox:
             self.states[row.user, row.message_id] = (row.state, row.copies)
@@ -107,6 +129,9 @@ class MemoryStore:
     def _user_delete(self, row: UserDelete) -> None:
         self._forget(lambda key: key[0] == row.user)
         self.tombstones = {key: stone for key, stone in self.tombstones.items() if stone.user != row.user}
+        self.sessions = {key: kept for key, kept in self.sessions.items() if key[0] != row.user}
+        self.prekeys = {key: kept for key, kept in self.prekeys.items() if key[0] != row.user}
+        self.bundles = {key: kept for key, kept in self.bundles.items() if key[0] != row.user}
 
     def _tombstone_insert(self, row: TombstoneInsert) -> None:
         self.tombstones.setdefault(row.envelope_id, row)
@@ -130,6 +155,24 @@ class MemoryStore:
     def _known_delete(self, row: KnownDelete) -> None:
         self.known.pop(row.envelope_id, None)
 
+    def _session_put(self, row: SessionPut) -> None:
+        self.sessions[row.user, row.peer, row.session_id] = row
+
+    def _session_delete(self, row: SessionDelete) -> None:
+        self.sessions.pop((row.user, row.peer, row.session_id), None)
+
+    def _prekey_put(self, row: PrekeyPut) -> None:
+        self.prekeys[row.user, row.key_id] = row
+
+    def _prekey_delete(self, row: PrekeyDelete) -> None:
+        self.prekeys.pop((row.user, row.key_id), None)
+
+    def _bundle_put(self, row: BundlePut) -> None:
+        self.bundles[row.user, row.peer] = row
+
+    def _bundle_delete(self, row: BundleDelete) -> None:
+        self.bundles.pop((row.user, row.peer), None)
+
     def _checkpoint(self, row: Checkpoint) -> None:
         self.checkpoint = row
 
@@ -147,8 +190,17 @@ class MemoryStore:
             return self.relay[envelope_id].envelope if envelope_id in self.relay else None
         return self.outbox[key].envelope
 
+    def sent(self, user: bytes, message_id: bytes) -> tuple[bytes, str] | None:
+        row = self.outbox.get((user, message_id))
+        if row is None or self.states[user, message_id][0] in (State.DELIVERED, State.EXPIRED):
+            return None
+        return row.envelope, row.text
+
     def restore(self) -> Iterator[Row]:
         yield self.checkpoint
+        yield from self.sessions.values()
+        yield from self.prekeys.values()
+        yield from self.bundles.values()
         for key, row in self.outbox.items():
             state, copies = self.states[key]
             if state in (State.QUEUED, State.RELAYED) and row.envelope:
@@ -163,6 +215,7 @@ class MemoryStore:
                     row.born,
                     state,
                     copies,
+                    row.sealed,
                 )
         for message in self.inbox.values():
             yield Kept(message.user, message.message_id, message.sender, message.size, message.via)
@@ -184,8 +237,10 @@ class MemoryStore:
         yield from self.known.values()
 
 
+_GROWING = (OutboxInsert, InboxInsert, RelayInsert)
 _WRITERS: dict[type, Callable[[MemoryStore, object], None]] = {
     OutboxInsert: MemoryStore._outbox_insert,
+    OutboxReseal: MemoryStore._outbox_reseal,
     OutboxState: MemoryStore._outbox_state,
     InboxInsert: MemoryStore._inbox_insert,
     MessageDelete: MemoryStore._message_delete,
@@ -198,6 +253,12 @@ _WRITERS: dict[type, Callable[[MemoryStore, object], None]] = {
     ProofInsert: MemoryStore._known_insert,
     KnownInsert: MemoryStore._known_insert,
     KnownDelete: MemoryStore._known_delete,
+    SessionPut: MemoryStore._session_put,
+    SessionDelete: MemoryStore._session_delete,
+    PrekeyPut: MemoryStore._prekey_put,
+    PrekeyDelete: MemoryStore._prekey_delete,
+    BundlePut: MemoryStore._bundle_put,
+    BundleDelete: MemoryStore._bundle_delete,
     Checkpoint: MemoryStore._checkpoint,
 }  # type: ignore[assignment, dict-item]
 
@@ -259,14 +320,27 @@ class Node:
 
 
 class World:
-    """Nodes, links and virtual time; ``latency`` is the one-way delay, ``jitter`` spreads what is unordered."""
+    """Nodes, links and virtual time; ``latency`` is the one-way delay, ``jitter`` spreads what is unordered.
 
-    def __init__(self, seed: int = 0, *, latency: float = 0.005, jitter: float = 0.0, lost_dials: float = 0.0) -> None:
+    In a ``plain`` one nobody asks for keys: a message is one envelope that leaves at once, which is all that tests
+    of how envelopes travel want to see.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        latency: float = 0.005,
+        jitter: float = 0.0,
+        lost_dials: float = 0.0,
+        plain: bool = False,
+    ) -> None:
         self.random = random.Random(seed)  # noqa: S311 (a seeded run)
         self.now = 0.0
         self.latency = latency
         self.jitter = jitter
         self.lost_dials = lost_dials
+        self.plain = plain
         self.nodes: dict[str, Node] = {}
         self.cut: set[frozenset[str]] = set()
         self.bytes_sent = 0
@@ -293,7 +367,7 @@ class World:
             secret=SecretIdentity(self.random.randbytes(32)),
             users=[SecretIdentity(self.random.randbytes(32)) for _ in range(users)],
             store=store if store is not None else MemoryStore(),
-            limits=limits if limits is not None else Limits(),
+            limits=self._limits(limits if limits is not None else Limits()),
             role=role,
             address=f"{name}:7000",
         )
@@ -302,10 +376,16 @@ class World:
             self.start(node)
         return node
 
+    def _limits(self, limits: Limits) -> Limits:
+        return replace(limits, sessions=0) if self.plain else limits
+
     def start(self, node: Node) -> None:
         """Start a node that does not run, from what its store kept."""
         node.boot += 1
-        node.core = Core(node.secret, boot=node.boot, random=self.random.randbytes, limits=node.limits, role=node.role)
+        draw = self.random.randbytes
+        node.core = Core(
+            node.secret, boot=node.boot, random=draw, limits=node.limits, role=node.role, kem=CheapKem(draw)
+        )
         node.core.restore(node.store.restore())
         for user in node.users:
             self.tell(node, events.UserAdded(user.seed, node.blocked.get(user.address, frozenset())))
@@ -373,7 +453,7 @@ class World:
         """Let a user of ``node`` send a text to a channel; returns the message id."""
         identifier = self.random.randbytes(16)
         author = (user or node.user).address
-        self.tell(node, events.SendBroadcast(author, channel_id(key), identifier, text, ttl))
+        self.tell(node, events.SendBroadcast(author, channel_id(key), identifier, text, ttl, padding=not self.plain))
         return identifier
 
     def tell(self, node: Node, event: Event) -> list[Effect]:
@@ -533,6 +613,13 @@ class World:
         envelopes = tuple(decode_envelope(data) for data in found if data is not None)
         self.after(0.0, lambda: self.tell(node, events.Recalled(envelopes)) and None)
 
+    def _recall_texts(self, node: Node, effect: events.RecallTexts) -> None:
+        found = [(message, node.store.sent(*message)) for message in effect.messages]
+        texts = tuple(
+            events.SentText(*message, sent[1], decode_envelope(sent[0])) for message, sent in found if sent is not None
+        )
+        self.after(0.0, lambda: self.tell(node, events.TextsRecalled(texts)) and None)
+
     def _send_bytes(self, wire: Wire, data: bytes) -> None:
         other = wire.other
         self.bytes_sent += len(data)
@@ -603,6 +690,7 @@ _EFFECTS: dict[type, Callable[[World, Node, object], None]] = {
     events.SendFrame: World._send_frame,
     events.SendEnvelope: World._send_envelope,
     events.Recall: World._recall,
+    events.RecallTexts: World._recall_texts,
     events.CloseLink: World._close_link,
     events.Connect: World._connect,
     events.SetTimer: World._set_timer,
@@ -616,9 +704,19 @@ _EFFECTS: dict[type, Callable[[World, Node, object], None]] = {
 }  # type: ignore[assignment, dict-item]
 
 
-def pair(seed: int = 0, **limits: object) -> tuple[World, Node, Node]:
+def plain_world(seed: int = 0, **options: Any) -> World:
+    """Return a world in which messages are single envelopes, without sessions."""
+    return World(seed, plain=True, **options)
+
+
+def plain_pair(seed: int = 0, **limits: object) -> tuple[World, Node, Node]:
+    """Return a pair that writes so."""
+    return pair(seed, plain=True, **limits)
+
+
+def pair(seed: int = 0, *, plain: bool = False, **limits: object) -> tuple[World, Node, Node]:
     """Return a world with two nodes, anna and bert, that are linked."""
-    world = World(seed)
+    world = World(seed, plain=plain)
     chosen = Limits(**limits)  # type: ignore[arg-type]
     anna, bert = world.add("anna", limits=chosen), world.add("bert", limits=chosen)
     world.find(anna, bert)

@@ -15,6 +15,7 @@ from qpq.mesh.limits import Limits
 from qpq.wire.body import Body, encode_body
 from qpq.wire.envelope import Envelope, Mode, decode_envelope, envelope_id, sign_envelope
 from qpq.wire.frames import Custody, Frame, Hello, Role, Transfer
+from sim.kem import CheapKem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,6 +100,7 @@ class Station:
             random=random.Random(seed).randbytes,  # noqa: S311 (a seeded run)
             limits=Limits(target_links=0, **limits),  # type: ignore[arg-type]
             role=role,
+            kem=CheapKem(random.Random(seed).randbytes),  # noqa: S311 (a seeded run)
         )
         self.core.restore(self.store.restore())
         self.timer: float | None = None

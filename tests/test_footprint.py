@@ -11,8 +11,8 @@ from node import Node, wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_MODULES = 350
-"""Modules of a node with a link and without mDNS, the interpreter's own at start included (Python 3.11 to 3.13)."""
+MAX_MODULES = 385
+"""Modules of a node with a link and a session, without mDNS, the interpreter's own at start included (3.11 to 3.13)."""
 MAX_RSS_MIB = 39.0
 """Resident MiB of the same node; about 33 without a link on x86_64."""
 
@@ -90,6 +90,12 @@ def test_a_node_never_loads(name: str, linked: tuple[Node, Node]) -> None:
     for node in linked:
         for found in modules(node):
             assert found != name and not found.startswith(f"{name}."), NEVER[name]  # noqa: PT018 (one question)
+
+
+def test_post_quantum_keys_are_loaded_with_the_first_session_and_not_before(linked: tuple[Node, Node]) -> None:
+    for node in linked:
+        assert "pqcrypto.kem.ml_kem_768" in modules(node)
+        assert not [name for name in LINE.findall(node.log().partition("ready: qpq")[0]) if name.startswith("pqcrypto")]
 
 
 def test_a_node_stays_small(linked: tuple[Node, Node]) -> None:

@@ -41,10 +41,13 @@ LIGHT = {
 # Exceptions, each with its reason: (file, module).
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("qpq/daemon/lean.py", "cryptography"): "its OpenSSL, which links bring, spares the process the interpreter's",
+    ("qpq/daemon/guard.py", "_qpq_native"): "asks the kernel to keep memory off disks; the router's binary has it",
+    ("qpq/daemon/guard.py", "resource"): "the same on a PC, where the above is absent",
+    ("qpq/daemon/guard.py", "ctypes"): "the same on a PC, only with a vault",
 }
 
 THIRD_PARTY = {
-    "crypto": {"nacl"},
+    "crypto": {"nacl", "pqcrypto"},
     "link": {"aioquic", "cryptography"},
     "discovery": {"zeroconf"},
 }
@@ -175,6 +178,11 @@ def test_libsodium_is_touched_in_one_file_only() -> None:
     assert touching <= {"primitives.py"}
 
 
+def test_ml_kem_is_touched_in_one_file_only() -> None:
+    touching = {item.file.name for item in IMPORTS if item.top == "pqcrypto"}
+    assert touching == {"kem.py"}
+
+
 def test_the_core_imports_no_socket_no_clock_and_no_randomness() -> None:
     def worldly(item: Import) -> bool:
         return item.room in CORE and not item.typing_only and item.top in NOT_IN_THE_CORE
@@ -188,8 +196,8 @@ CONSOLE_NEVER = {
     "shutil", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "urllib", "uuid", "zeroconf",
 }  # fmt: skip
 CORE_NEVER = {
-    "aioquic", "argparse", "asyncio", "email", "http", "ipaddress", "logging", "select", "shutil", "socket", "sqlite3",
-    "ssl", "subprocess", "tempfile", "urllib", "uuid", "zeroconf",
+    "aioquic", "argparse", "asyncio", "email", "http", "ipaddress", "logging", "pqcrypto", "select", "shutil", "socket",
+    "sqlite3", "ssl", "subprocess", "tempfile", "urllib", "uuid", "zeroconf",
 }  # fmt: skip
 
 
@@ -216,6 +224,6 @@ def test_the_console_loads_nothing_heavy() -> None:
     assert not loaded_by("console") & CONSOLE_NEVER
 
 
-@pytest.mark.parametrize("room", ["wire", "mesh"])
+@pytest.mark.parametrize("room", ["crypto", "wire", "mesh"])
 def test_the_core_loads_nothing_heavy(room: str) -> None:
     assert not loaded_by(room) & CORE_NEVER

@@ -1,4 +1,4 @@
-/* SHA-256 and SHA-512 (FIPS 180-4), HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 expand (RFC 5869), BLAKE2b (RFC 7693). */
+/* SHA-256 and SHA-512 (FIPS 180-4), SHA3-256 (FIPS 202), HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 expand (RFC 5869), BLAKE2b (RFC 7693). */
 #include "native.h"
 
 #include <string.h>
@@ -7,12 +7,13 @@
 #include "crypto_generichash_blake2b.h"
 #include "crypto_hash_sha256.h"
 #include "crypto_hash_sha512.h"
+#include "keccak.h"
 #include "utils.h"
 
 #define SHA256 crypto_hash_sha256_BYTES
 #define MAX_EXPAND ((Py_ssize_t)(255 * SHA256))
 
-typedef enum { KIND_SHA256, KIND_SHA512, KIND_HMAC_SHA256 } Kind;
+typedef enum { KIND_SHA256, KIND_SHA512, KIND_SHA3_256, KIND_HMAC_SHA256 } Kind;
 
 typedef struct {
     PyObject_HEAD
@@ -20,6 +21,10 @@ typedef struct {
     union {
         crypto_hash_sha256_state sha256;
         crypto_hash_sha512_state sha512;
+        struct {
+            QpqKeccak keccak;
+            size_t at; /* bytes of the block that are filled */
+        } sha3;
         crypto_auth_hmacsha256_state hmac;
     } state;
 } Digest;
@@ -38,6 +43,10 @@ static void digest_feed(Digest *self, const unsigned char *data, Py_ssize_t leng
         break;
     case KIND_SHA512:
         (void)crypto_hash_sha512_update(&self->state.sha512, data, size);
+        break;
+    case KIND_SHA3_256:
+        self->state.sha3.at =
+            qpq_keccak_feed(&self->state.sha3.keccak, SHA3_256_RATE, self->state.sha3.at, data, (size_t)length);
         break;
     case KIND_HMAC_SHA256:
         (void)crypto_auth_hmacsha256_update(&self->state.hmac, data, size);
@@ -67,6 +76,8 @@ static PyObject *digest_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     } else if (strcmp(name, "sha512") == 0 && key.buf == NULL) {
         self->kind = KIND_SHA512;
         (void)crypto_hash_sha512_init(&self->state.sha512);
+    } else if (strcmp(name, "sha3_256") == 0 && key.buf == NULL) {
+        self->kind = KIND_SHA3_256; /* its state is zero, as the memory is */
     } else if (strcmp(name, "hmac-sha256") == 0 && key.buf != NULL) {
         self->kind = KIND_HMAC_SHA256;
         (void)crypto_auth_hmacsha256_init(&self->state.hmac, key.buf, (size_t)key.len);
@@ -123,6 +134,11 @@ static PyObject *digest_digest(Digest *self, PyObject *Py_UNUSED(ignored))
         crypto_hash_sha512_state state = self->state.sha512;
         (void)crypto_hash_sha512_final(&state, out);
         sodium_memzero(&state, sizeof state);
+    } else if (self->kind == KIND_SHA3_256) {
+        QpqKeccak state = self->state.sha3.keccak;
+        qpq_keccak_end(&state, SHA3_256_RATE, QPQ_SHA3_SUFFIX, self->state.sha3.at);
+        qpq_keccak_squeeze(&state, SHA3_256_RATE, out, SHA256);
+        sodium_memzero(&state, sizeof state);
     } else {
         crypto_auth_hmacsha256_state state = self->state.hmac;
         (void)crypto_auth_hmacsha256_final(&state, out);
@@ -144,7 +160,7 @@ static PyObject *digest_hexdigest(Digest *self, PyObject *ignored)
 
 static PyObject *digest_get_name(Digest *self, void *Py_UNUSED(closure))
 {
-    static const char *const names[] = {"sha256", "sha512", "hmac-sha256"};
+    static const char *const names[] = {"sha256", "sha512", "sha3_256", "hmac-sha256"};
     return PyUnicode_FromString(names[self->kind]);
 }
 
@@ -155,7 +171,8 @@ static PyObject *digest_get_size(Digest *self, void *Py_UNUSED(closure))
 
 static PyObject *digest_get_block_size(Digest *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromLong(self->kind == KIND_SHA512 ? 128 : 64);
+    static const long sizes[] = {64, 128, SHA3_256_RATE, 64};
+    return PyLong_FromLong(sizes[self->kind]);
 }
 
 static PyGetSetDef digest_attributes[] = {
@@ -178,7 +195,7 @@ static PyType_Slot digest_slots[] = {
     {Py_tp_dealloc, digest_dealloc},
     {Py_tp_methods, digest_methods},
     {Py_tp_getset, digest_attributes},
-    {Py_tp_doc, (void *)PyDoc_STR("Digest('sha256' | 'sha512') or Digest('hmac-sha256', key)")},
+    {Py_tp_doc, (void *)PyDoc_STR("Digest('sha256' | 'sha512' | 'sha3_256') or Digest('hmac-sha256', key)")},
     {0, NULL},
 };
 
@@ -212,7 +229,7 @@ static PyObject *digest_of(PyObject *module, PyObject *const *args, Py_ssize_t n
         self->kind = kind;
         if (kind == KIND_SHA256) {
             (void)crypto_hash_sha256_init(&self->state.sha256);
-        } else {
+        } else if (kind == KIND_SHA512) {
             (void)crypto_hash_sha512_init(&self->state.sha512);
         }
         if (nargs == 1) {
@@ -231,6 +248,11 @@ static PyObject *sha256(PyObject *module, PyObject *const *args, Py_ssize_t narg
 static PyObject *sha512(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     return digest_of(module, args, nargs, names, KIND_SHA512);
+}
+
+static PyObject *sha3_256(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    return digest_of(module, args, nargs, names, KIND_SHA3_256);
 }
 
 static PyObject *hmac_sha256(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
@@ -330,6 +352,8 @@ static PyMethodDef digest_functions[] = {
      PyDoc_STR("sha256(data=b'') -> Digest")},
     {"sha512", (PyCFunction)(void (*)(void))sha512, METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("sha512(data=b'') -> Digest")},
+    {"sha3_256", (PyCFunction)(void (*)(void))sha3_256, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("sha3_256(data=b'') -> Digest")},
     {"hmac_sha256", (PyCFunction)(void (*)(void))hmac_sha256, METH_FASTCALL,
      PyDoc_STR("hmac_sha256(key, message) -> 32 bytes")},
     {"hkdf_sha256_expand", (PyCFunction)(void (*)(void))hkdf_sha256_expand, METH_FASTCALL,

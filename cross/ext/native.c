@@ -112,7 +112,7 @@ static int native_exec(PyObject *module)
         return -1;
     }
     return add_curve(module) < 0 || add_digest(module) < 0 || add_password(module) < 0 || add_aead(module) < 0
-                   || add_cipher(module) < 0 || add_kem(module) < 0
+                   || add_cipher(module) < 0 || add_kem(module) < 0 || add_system(module) < 0
                ? -1
                : 0;
 }

@@ -46,6 +46,7 @@ int add_password(PyObject *module);
 int add_aead(PyObject *module);
 int add_cipher(PyObject *module);
 int add_kem(PyObject *module);
+int add_system(PyObject *module);
 
 /* Make a type from its spec and add it under its last name. */
 int add_type(PyObject *module, PyType_Spec *spec);

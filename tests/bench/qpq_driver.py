@@ -100,7 +100,7 @@ class Driver:
         text, message = os.urandom(size // 2).hex(), os.urandom(MESSAGE_ID_BYTES)
         started[message] = time.perf_counter()
         user = self.node.keyring.users[0].address
-        self.node.shell.put(SendText(user, self.target, message, text, DEFAULT_TTL))
+        self.node.shell.put(SendText(user, self.target, message, text, DEFAULT_TTL, padding=False))
         self.node.shell.check(message)
 
 

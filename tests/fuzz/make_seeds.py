@@ -21,17 +21,23 @@ sys.path.insert(0, str(ROOT / "node"))
 from qpq.crypto.channels import Channel, ChannelKind, day_tag, open_channel, seal_broadcast  # noqa: E402
 from qpq.crypto.export import Cost, seal_export  # noqa: E402
 from qpq.crypto.identity import SecretIdentity, text_id  # noqa: E402
+from qpq.crypto.safety import groups, safety_number, scan_text  # noqa: E402
 from qpq.crypto.sealing import seal  # noqa: E402
 from qpq.discovery.dnssd import SERVICE_TYPE, instance_name, text_entries  # noqa: E402
 from qpq.link.certificates import make_certificate  # noqa: E402
 from qpq.mesh.events import State  # noqa: E402
 from qpq.mesh.records import Checkpoint, InboxInsert, OutboxInsert, OutboxState, RelayInsert  # noqa: E402
+from qpq.store.codec import Sealed  # noqa: E402
 from qpq.store.keyring_data import Contents, KnownPeer, User, encode_contents, encode_user  # noqa: E402
-from qpq.store.oplog import HEAD, Booted, Seen, block, item  # noqa: E402
+from qpq.store.oplog import HEAD, Booted, Seen, block, head, item  # noqa: E402
+from qpq.store.sealed_file import seal as seal_file  # noqa: E402
+from qpq.store.vault import Lock  # noqa: E402
+from qpq.store.vault import encode as encode_lock  # noqa: E402
 from qpq.wire.reconcile import Items, initiate, respond  # noqa: E402
 
 SENDER, RECIPIENT = SecretIdentity(b"s" * 32), SecretIdentity(b"r" * 32)
 ANNA = SecretIdentity(b"a" * 32)
+KEY = Sealed(b"k" * 32, bytes)
 
 Seeds = dict[str, bytes]
 
@@ -73,7 +79,9 @@ def wire() -> dict[str, Seeds]:
         "cbor": from_vectors("cbor.json", "items"),
         "length": from_vectors("length.json", "lengths"),
         "envelope": from_vectors("envelope.json", "envelopes"),
-        "body": from_vectors("body.json", "bodies"),
+        "body": from_vectors("body.json", "bodies")
+        | {f"word-{name}": data for name, data in from_vectors("body.json", "keys").items()}
+        | {"padded": bytes.fromhex(vectors("body.json")["padded"])},
         "beacon": from_vectors("beacon.json", "beacons"),
         "frame": bodies,
         "codec": streams | {f"one-{name}": b"\x01" + _framed(body) for name, body in bodies.items()},
@@ -108,6 +116,17 @@ def _framed(body: bytes) -> bytes:
     return (struct.pack(">H", len(body) | 0x4000) if len(body) > 63 else bytes([len(body)])) + body
 
 
+def vaults(contents: Contents) -> Seeds:
+    parts = {"salt": b"s" * 16, "nonce": b"n" * 12}
+    locks = {
+        "passphrase": Lock("passphrase", b"k" * 48, Cost(4, 65536), **parts),
+        "key-file": Lock("key-file", b"k" * 48, key_file="/mnt/usb/qpq.key", **parts),
+        "none": Lock("none", b"k" * 32),
+    }
+    sealed = seal_file(encode_contents(contents), KEY)
+    return {**{name: encode_lock(lock) for name, lock in locks.items()}, "identity": sealed}
+
+
 def snapshots() -> Seeds:
     user, message, identifier = ANNA.address, b"m" * 16, b"e" * 32
     first = [
@@ -122,7 +141,14 @@ def snapshots() -> Seeds:
         RelayInsert(identifier, b"sealed", SENDER.address, b"t" * 16, RECIPIENT.identity, False, 9, 1, 2, 32, 4),
     ]
     blocks = [block(map(item, operations)) for operations in (first, second)]
-    return {"good": HEAD + b"".join(blocks), "one": HEAD + blocks[1], "newer": b"qpqsnap9" + blocks[0], "none": HEAD}
+    sealed = head(KEY) + block(map(item, first), len(HEAD), KEY)
+    return {
+        "good": HEAD + b"".join(blocks),
+        "one": HEAD + blocks[1],
+        "newer": b"qpqsnap9" + blocks[0],
+        "none": HEAD,
+        "sealed": sealed,
+    }
 
 
 def people() -> dict[str, Seeds]:
@@ -133,8 +159,18 @@ def people() -> dict[str, Seeds]:
         User("me", ANNA),
         User("bert_2", SENDER, {RECIPIENT.address: "Cara"}, frozenset([RECIPIENT.address]), frozenset([ANNA.address])),
         User("cleo", SecretIdentity(b"c" * 32), channels=(open_channel("news"), board)),
+        User(
+            "dora",
+            SecretIdentity(b"d" * 32),
+            {RECIPIENT.address: "Cara"},
+            verified=frozenset([ANNA.address]),
+            changed={RECIPIENT.address: SENDER.address},
+            padding=False,
+        ),
     )
-    contents = Contents(RECIPIENT, users, (KnownPeer("[fe80::1%eth0]:7000", ANNA.identity),))
+    peers = (KnownPeer("[fe80::1%eth0]:7000", ANNA.identity),)
+    contents = Contents(RECIPIENT, users, peers, peers)
+    number, code = safety_number(SENDER.address, RECIPIENT.address), scan_text(SENDER.address, RECIPIENT.address)
     shares = vectors("channel.json")
     tag = day_tag(b"k" * 32, 1)
     broadcast = seal_broadcast(b"k" * 32, bytes(16), b"hello", tag=tag, sender=SENDER.address)
@@ -186,9 +222,19 @@ def people() -> dict[str, Seeds]:
             "costly": _costly(export),
             "lines": export[:40] + b"\n " + export[40:],
         },
+        "safety": {
+            "number": number.encode(),
+            "groups": " ".join(groups(number)).encode(),
+            "code": code.encode(),
+            "small": code.lower().encode(),
+            "swapped": scan_text(RECIPIENT.address, SENDER.address).encode(),
+            "newer": b"QPQ-VERIFY:2:" + code[13:].encode(),
+            "short": number[:-1].encode(),
+        },
         "keyring": {"good": encode_contents(contents), "least": encode_contents(Contents(RECIPIENT, users[:1], ()))},
         "user": {f"good-{at}": encode_user(user) for at, user in enumerate(users)},
         "snapshot": snapshots(),
+        "vault": vaults(contents),
         "certificate": {"good": certificate, "cut": certificate[:-1], "indefinite": b"\x30\x80" + certificate[2:]},
         "netaddress": {
             str(at): address.encode()
@@ -207,6 +253,34 @@ def people() -> dict[str, Seeds]:
             )
         },
     }
+
+
+def sessions() -> dict[str, Seeds]:
+    bundles, steps = vectors("bundle.json"), vectors("session.json")["steps"]
+    states = json.loads((ROOT / "tests/unit/data/session_state_1.json").read_text(encoding="utf-8"))["states"]
+    payloads = {f"step-{at}": bytes.fromhex(step["payload"]) for at, step in enumerate(steps)}
+    opened = {f"state-{at}": bytes([at]) + bytes.fromhex(state["payload"]) for at, state in enumerate(states)}
+    stored = {f"state-{at}": bytes.fromhex(state["state"]) for at, state in enumerate(states)}
+    secrets = bytes.fromhex(bundles["x25519_secret"] + bundles["xwing_secret"])
+    plain = payloads["step-5"]
+    return {
+        "bundle": from_vectors("bundle.json", "bundles"),
+        "header": payloads
+        | {f"bad-{at}": bytes.fromhex(row["hex"]) for at, row in enumerate(_refused("session.json"))},
+        "opening": {name: data for name, data in payloads.items() if data[0] == 3}
+        | {"changed": payloads["step-0"][:-1] + b"\0", "another-format": plain},
+        "prekey": {
+            "signed": b"\x01" + secrets + bytes.fromhex(bundles["bundles"][0]["hex"])[1:1249],
+            "one-time": b"\x01" + bytes.fromhex(bundles["one_time_secret"]),
+        },
+        "ratchet": opened | {"changed": opened["state-3"][:-1] + b"\0", "foreign": b"\x01" + plain},
+        "session_state": stored | {"newer": b"\x02" + stored["state-0"][1:]},
+    }
+
+
+def _refused(name: str) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = vectors(name)["refused"]
+    return rows
 
 
 def _costly(export: bytes) -> bytes:
@@ -324,7 +398,7 @@ def programs() -> dict[str, Seeds]:
 
 def main() -> None:
     """Write all seeds."""
-    for target, seeds in (wire() | people() | discovery() | programs()).items():
+    for target, seeds in (wire() | people() | sessions() | discovery() | programs()).items():
         folder = HERE / "seeds" / target
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():

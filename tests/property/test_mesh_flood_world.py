@@ -40,7 +40,7 @@ class Rough(World):
     """
 
     def __init__(self, seed: int, *, loss: float = 0.0) -> None:
-        super().__init__(seed)
+        super().__init__(seed, plain=True)
         self.loss = loss
         self.traffic: Counter[type] = Counter()
         self._ways: dict[frozenset[str], tuple[float, float]] = {}

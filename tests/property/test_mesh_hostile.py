@@ -11,6 +11,7 @@ from qpq.crypto.identity import SecretIdentity
 from qpq.crypto.sealing import seal
 from qpq.mesh import events
 from qpq.mesh.candidates import Candidates
+from qpq.mesh.controls import Control
 from qpq.mesh.core import Core
 from qpq.mesh.custody import MAX_GIVEN, Place
 from qpq.mesh.events import Count, Persist, SendEnvelope, SendFrame, SetTimer, Via
@@ -18,10 +19,11 @@ from qpq.mesh.flooded import cost_of
 from qpq.mesh.limits import Limits
 from qpq.mesh.timers import Timers
 from qpq.wire.announce import sign_announce
-from qpq.wire.body import Body, encode_body
+from qpq.wire.body import Body, Keys, KeysWanted, Turn, encode_body
 from qpq.wire.envelope import Envelope, Mode, envelope_hash, sign_envelope
 from qpq.wire.frames import Announce, Bye, CloseCode, Custody, CustodyCode, Hello, Receipt, Role, Skipped, Transfer
 from qpq.wire.receipts import commitment
+from sim.kem import CheapKem
 
 NODE = SecretIdentity(b"n" * 32)
 USER = SecretIdentity(b"u" * 32)
@@ -42,7 +44,18 @@ LIMITS = Limits(
     proofs=8,
     peer_frames=20.0,
     abuse_frames=10.0,
+    sessions=2,
+    keys_asked=2,
+    keys_expected=3,
+    keys_owed=2,
+    keys_told=2,
+    controls=3,
 )
+GARBAGE = {
+    "garbage": b"garbage",
+    "session": bytes((2, 0)) + bytes(120),
+    "opening": bytes((3, 0)) + bytes(1300),
+}
 
 small = st.integers(0, 3)
 secrets = st.sampled_from([bytes([n]) * 16 for n in range(4)])
@@ -51,12 +64,13 @@ peers = st.sampled_from(PEERS)
 
 def envelope(sender: SecretIdentity, recipient: bytes, secret: bytes, ttl: int, how: str) -> Envelope:
     """Make an envelope that is right, or wrong in one way."""
-    body = Body(secret, "text", secret if how != "again" else b"again" * 3 + b"!")
+    words = {"wanted": KeysWanted(secret), "keys": Keys(secret, b"keys", b"e" * 32), "turn": Turn(secret)}
+    body = words.get(how, Body(secret, "text", secret if how != "again" else b"again" * 3 + b"!"))
     sealed = seal(encode_body(body), sender=sender.address, recipient=USER.address, entropy=b"e" * 32)
     made = sign_envelope(
         sender,
         recipient=recipient[:16] if how == "channel" else recipient,
-        payload=sealed if how != "garbage" else b"garbage",
+        payload=GARBAGE.get(how, sealed),
         commitment=commitment(secret) if how != "commitment" else bytes(16),
         ttl=ttl,
         mode=Mode.CHANNEL if how == "channel" else Mode.UNICAST,
@@ -72,7 +86,24 @@ envelopes = st.builds(
     st.sampled_from([USER.address, NODE.address, PEERS[3].address]),
     secrets,
     st.sampled_from([1, 100, 86_400]),
-    st.sampled_from(["right", "right", "right", "again", "garbage", "commitment", "channel", "forged"]),
+    st.sampled_from(
+        [
+            *(
+                "right",
+                "right",
+                "right",
+                "again",
+                "commitment",
+                "channel",
+                "forged",
+                "wanted",
+                "wanted",
+                "keys",
+                "turn",
+            ),
+            *GARBAGE,
+        ]
+    ),
 )
 hellos = st.builds(
     Hello,
@@ -129,7 +160,7 @@ class Rig:
     """A core, and as much of a caller as it needs."""
 
     def __init__(self) -> None:
-        self.core = Core(NODE, boot=1, random=lambda n: b"\x77" * n, limits=LIMITS)
+        self.core = Core(NODE, boot=1, random=lambda n: b"\x77" * n, limits=LIMITS, kem=CheapKem(bytes))
         self.now = 0.0
         self.timer: float | None = None
         self.links: list[int] = []
@@ -234,8 +265,15 @@ def check_caps(core: Core) -> None:
     assert sum(len(box.messages) for box in core._inbox._boxes.values()) <= LIMITS.inbox_count
     assert len(core._posting._late) <= LIMITS.late_receipts
     quotas = core._relaying._quotas
-    relayed = [item for item in core._custody.items() if not item.own]
-    assert quotas.size == sum(cost_of(item.size) for item in relayed) <= LIMITS.relay_bytes
+    others = [item for item in core._custody.items() if not item.own]
+    words = [item for item in core._custody.items() if isinstance(item, Control)]
+    assert sum(cost_of(item.size) for item in others) <= LIMITS.relay_bytes
+    assert quotas.size == sum(cost_of(item.size) for item in (*others, *words))
+    assert len(words) <= LIMITS.controls
+    assert len(core._sessions) <= LIMITS.sessions
+    assert len(core._asking._asks) <= LIMITS.keys_asked
+    assert len(core._asking._expected) <= LIMITS.keys_expected
+    assert len(core._giving._owed) <= LIMITS.keys_owed
     assert len(core._relaying.proofs) <= LIMITS.proofs + LIMITS.proofs // 4
     assert set(core._relaying._ingress) == set(core._served._by_link)
     assert all(len(item.given) <= MAX_GIVEN and len(item.tried) <= MAX_GIVEN for item in core._custody.items())

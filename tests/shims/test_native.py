@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,7 @@ WRONG = [
     ("argon2id", (b"", bytes(16), 1, 8192, 15)),
     ("Digest", ("md5",)),
     ("Digest", ("sha256", b"key")),
+    ("Digest", ("sha3_256", b"key")),
     ("Digest", ("hmac-sha256",)),
     ("CipherContext", (bytes(32),)),
     ("CipherContext", (bytes(16), bytes(16))),
@@ -101,7 +103,7 @@ def test_argon2id_that_gets_no_memory_says_so() -> None:
 
 @given(st.lists(st.binary(max_size=300), max_size=6))
 def test_digests_are_those_of_the_standard_library(parts: list[bytes]) -> None:
-    for name in ("sha256", "sha512"):
+    for name in ("sha256", "sha512", "sha3_256"):
         state = native.Digest(name)
         for part in parts:
             state.update(part)
@@ -121,7 +123,7 @@ def test_random_bytes_are_as_many_as_asked_for_and_differ() -> None:
     assert native.random_bytes(32) != native.random_bytes(32)
 
 
-@given(st.binary(max_size=300), st.sampled_from(["sha256", "sha512"]))
+@given(st.binary(max_size=300), st.sampled_from(["sha256", "sha512", "sha3_256"]))
 def test_the_small_hashlib_is_the_large_one(data: bytes, name: str) -> None:
     small = shim_paths.stand_in("hashlib")
     state, real = getattr(small, name)(data), getattr(hashlib, name)(data)
@@ -226,3 +228,12 @@ def test_the_bindings_never_pass_on_a_wrong_length() -> None:
     for call in calls:
         with pytest.raises(exceptions.ValueError):
             call()
+
+
+def test_the_guard_takes_core_dumps_and_looking_in_away() -> None:
+    child = os.fork()
+    if not child:  # this process stays as it is
+        os._exit(native.guard(False))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    with pytest.raises(TypeError):
+        native.guard()

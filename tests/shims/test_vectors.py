@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from hashlib import shake_256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
+
+from qpq.crypto import primitives, xwing
+from qpq.crypto.kem import standard_kem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,6 +183,40 @@ def test_ml_kem_decapsulates_from_seeds_as_fips_203_says() -> None:
         else:
             with pytest.raises(ValueError, match="bytes"):
                 native.mlkem768_decaps(native.mlkem768_keypair(seed)[1], ciphertext)
+
+
+class Told:
+    """The router's ML-KEM with the coins of a vector."""
+
+    def __init__(self, coins: bytes) -> None:
+        self._coins = coins
+
+    def keygen(self) -> tuple[bytes, bytes]:
+        raise NotImplementedError
+
+    def encapsulate(self, public: bytes) -> tuple[bytes, bytes]:
+        import _qpq_native as native  # noqa: PLC0415 (only there in the second run)
+
+        return native.mlkem768_encaps(public, self._coins)
+
+    def decapsulate(self, secret: bytes, ciphertext: bytes) -> bytes:
+        raise NotImplementedError
+
+
+@pytest.mark.skipif(not shim_paths.ON_SHIMS, reason="the real package takes no seeds")
+def test_x_wing_gives_what_its_draft_prints() -> None:
+    import _qpq_native as native  # noqa: PLC0415 (only there in this run)
+
+    for case in shim_paths.vectors("xwing/test-vectors.json"):
+        seed, eseed, public, ciphertext, shared = raw(case, "seed", "eseed", "pk", "ct", "ss")
+        expanded = shake_256(seed).digest(96)
+        kem_public, kem_secret = native.mlkem768_keypair(expanded[:64])
+        x25519_public = primitives.x25519_public(expanded[64:])
+        assert kem_public + x25519_public == public
+        secret = expanded[64:] + kem_secret
+        assert xwing.decapsulate(standard_kem(), secret, x25519_public, ciphertext) == shared
+
+        assert xwing.encapsulate(Told(eseed[:32]), public, eseed[32:]) == (ciphertext, shared)
 
 
 def test_ml_kem_decapsulates_with_whole_keys_and_refuses_damaged_ones() -> None:

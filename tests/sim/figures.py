@@ -59,6 +59,7 @@ def figures(run: Run) -> Figures:
         "shown_twice": sum(message.again for message in messages),
         "counters": _counters(run),
         "store": _store(run),
+        "sessions": _sessions(run),
         "links": _links(run),
         "honesty": _honesty(run),
         "probes": {
@@ -193,6 +194,20 @@ def _store(run: Run) -> Figures:
     }
 
 
+def _sessions(run: Run) -> Figures:
+    """Return what came of sessions: ``part`` of the unicasts were sealed in one at last."""
+    hosts = [host for host in run.world.hosts if isinstance(host, CoreHost)]
+    sealed = [row.sealed for host in hosts for row in host.store.outbox.values() if row.sealed is not None]
+    states = [len(row.data) for host in hosts for row in host.store.sessions.values()]
+    counts = _counters(run)
+    names = ("begun", "taken_up", "renewed", "unreadable", "evicted")
+    return {
+        "part": _part(sum(sealed), len(sealed)),
+        "state_bytes": spread(states),
+        **{name: counts.get(f"session.{name}", 0) for name in names},
+    }
+
+
 def _links(run: Run) -> Figures:
     pipes = [pipe for edge in run.world.edges.values() for pipe in (edge.there, edge.back)]
     return {
@@ -244,6 +259,14 @@ def _over_caps(host: Host) -> int:
         (len(queries._answered), limits.askers),
         (len(queries._asked), limits.asked),
         (len(queries._searches), limits.searches),
+        (len(core._sessions), limits.sessions),
+        (len(core._sessions._unstored), limits.unstored),
+        (len(core._asking._asks), limits.keys_asked),
+        (len(core._asking._expected), limits.keys_expected),
+        (len(core._asking._bundles), limits.bundles),
+        (len(core._giving._owed), limits.keys_owed),
+        (len(core._giving._told), limits.keys_told),
+        (len(core._controls._items), limits.controls),
     ]
     return sum(size > cap for size, cap in sizes)
 

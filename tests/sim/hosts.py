@@ -15,6 +15,7 @@ from qpq.mesh.core import Core
 from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.envelope import decode_envelope
 from qpq.wire.frames import CloseCode, Role, Transfer
+from sim.kem import CheapKem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +156,10 @@ class CoreHost(Host):
         super().start()
         self.boot += 1
         self._timer_at = self._armed = float("inf")
-        self.core = Core(self.secret, boot=self.boot, random=self.random.randbytes, limits=self.limits, role=self.role)
+        draw = self.random.randbytes
+        self.core = Core(
+            self.secret, boot=self.boot, random=draw, limits=self.limits, role=self.role, kem=CheapKem(draw)
+        )
         self.core.restore(self.store.restore())
         for user in self.users:
             self.tell(events.UserAdded(user.seed))
@@ -218,6 +222,8 @@ class CoreHost(Host):
             )
         for effect in effects:
             if type(effect) is events.Persist:
+                if self.limits.sessions:
+                    self.record.resealed(effect.operations)
                 try:
                     self.store.apply(effect.operations)
                 except QpqError as fault:
@@ -250,6 +256,14 @@ class CoreHost(Host):
 
     def _recalled(self, envelopes: tuple[Envelope, ...]) -> None:
         self.act(events.Recalled(envelopes))
+
+    def _recall_texts(self, effect: events.RecallTexts) -> None:
+        found = [(message, self.store.sent(*message)) for message in effect.messages]
+        texts = [(*message, sent[1], decode_envelope(sent[0])) for message, sent in found if sent is not None]
+        self.world.agenda.after(0.0, self._texts_recalled, tuple(events.SentText(*text) for text in texts))
+
+    def _texts_recalled(self, texts: tuple[events.SentText, ...]) -> None:
+        self.act(events.TextsRecalled(texts))
 
     def _close_link(self, effect: events.CloseLink) -> None:
         peer = self.lines.peer(effect.link)
@@ -303,6 +317,7 @@ _EFFECTS: dict[type, Callable[[CoreHost, Any], None]] = {
     events.SendFrame: CoreHost._send_frame,
     events.SendEnvelope: CoreHost._send_envelope,
     events.Recall: CoreHost._recall,
+    events.RecallTexts: CoreHost._recall_texts,
     events.CloseLink: CoreHost._close_link,
     events.Connect: CoreHost._connect,
     events.SetTimer: CoreHost._set_timer,

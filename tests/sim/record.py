@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from qpq.mesh.records import OutboxInsert, RelayInsert
-from qpq.wire.envelope import decode_envelope
+from qpq.mesh.records import OutboxInsert, OutboxReseal, RelayInsert
+from qpq.wire.envelope import Mode, decode_envelope
 from qpq.wire.frames import Transfer
 
 if TYPE_CHECKING:
@@ -78,8 +78,16 @@ class Record:
         """Note which envelope carries a message."""
         for operation in operations:
             if isinstance(operation, OutboxInsert | RelayInsert) and operation.envelope:
-                commitment = decode_envelope(operation.envelope).commitment
-                self.by_commitment[commitment] = self.messages[message_id]
+                envelope = decode_envelope(operation.envelope)
+                if isinstance(operation, OutboxInsert) or envelope.mode is Mode.CHANNEL:  # else a word about keys
+                    self.by_commitment[envelope.commitment] = self.messages[message_id]
+
+    def resealed(self, operations: Iterable[Operation]) -> None:
+        """Note which envelope carries a message from now on."""
+        for operation in operations:
+            if type(operation) is OutboxReseal and operation.message_id in self.messages:
+                envelope = decode_envelope(operation.envelope)
+                self.by_commitment[envelope.commitment] = self.messages[operation.message_id]
 
     def received(self, host: Host, frame: Transfer) -> None:
         """Note that an envelope has reached a node."""

@@ -143,6 +143,8 @@ def _host(result: Run, node: int, degree: int, lie: str | None) -> Host:
     if "buffer" in scenario.nodes:
         buffer = scenario.nodes["buffer"]  # policies keep their own messages in it too
         limits = replace(limits, relay_bytes=buffer * 3 // 4, outbox_bytes=buffer // 4)
+    if not scenario.sessions:
+        limits = replace(limits, sessions=0)
     if "caps" in scenario.nodes:
         limits = replace(limits, **scenario.nodes["caps"])
     if lie is not None:

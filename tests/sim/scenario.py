@@ -41,6 +41,9 @@ class Scenario:
     topology: dict[str, Any] = field(default_factory=dict)
     link: dict[str, Any] = field(default_factory=dict)
     nodes: dict[str, Any] = field(default_factory=dict)
+    sessions: bool = False
+    """Whether users have sessions, and pad what they write. Without, a message is one envelope of its own size, as it
+    is with the policies that it is compared with, and as it was when the figures of other versions were made."""
     traffic: list[dict[str, Any]] = field(default_factory=list)
     churn: list[dict[str, Any]] = field(default_factory=list)
     partition: list[dict[str, Any]] = field(default_factory=list)

@@ -158,8 +158,12 @@ def graph_file(name: str) -> Path | None:
 def _city(options: dict[str, Any], _loss: float, rng: random.Random) -> Graph:
     name = options["graph"]
     path = graph_file(name)
-    if path is None:
-        return _likeness(name, rng)
+    graph = _likeness(name, rng) if path is None else _real(name, path)
+    cut = options.get("cut", 0)
+    return _cut(graph, cut, rng) if cut else graph
+
+
+def _real(name: str, path: Path) -> Graph:
     document = json.loads(path.read_text())
     links = [link for link in document["links"] if isinstance(link[0], int) and isinstance(link[1], int)]
     known = [tq for link in links for tq in link[2:4] if tq > 0]
@@ -171,9 +175,7 @@ def _city(options: dict[str, Any], _loss: float, rng: random.Random) -> Graph:
     note = f"the city graph {name}; unknown qualities are {median}"
     if len(links) < len(document["links"]):
         note += f"; {len(document['links']) - len(links)} links to a node without a number are left out"
-    graph = Graph(document["nodes"], list(edges.values()), note)
-    cut = options.get("cut", 0)
-    return _cut(graph, cut, rng) if cut else graph
+    return Graph(document["nodes"], list(edges.values()), note)
 
 
 def _cut(graph: Graph, nodes: int, rng: random.Random) -> Graph:

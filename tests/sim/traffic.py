@@ -95,7 +95,8 @@ def unicast(result: Run, chooser: Chooser, sender: Host, other: Host, entry: dic
     )
     world.record.sent(message_id, message)
     if isinstance(sender, CoreHost):
-        sender.act(events.SendText(sender.user, other.user, message_id, "x" * size, ttl), message_id)
+        padding = result.scenario.sessions
+        sender.act(events.SendText(sender.user, other.user, message_id, "x" * size, ttl, padding=padding), message_id)
     else:
         sender.send(other, message_id, size, ttl)  # type: ignore[attr-defined]
 
@@ -120,4 +121,7 @@ def _broadcast(result: Run, chooser: Chooser, sender: Host, entry: dict[str, Any
         if key not in sender.channels:
             sender.channels[key] = events.ChannelJoined(sender.user, key)
             sender.act(sender.channels[key])
-        sender.act(events.SendBroadcast(sender.user, channel_id(key), message_id, "x" * size, ttl), message_id)
+        event = events.SendBroadcast(
+            sender.user, channel_id(key), message_id, "x" * size, ttl, padding=result.scenario.sessions
+        )
+        sender.act(event, message_id)

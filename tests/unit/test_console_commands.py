@@ -188,10 +188,11 @@ def test_metrics_are_printed_as_they_are(command: Command, server: FakeServer) -
 
 def test_peers_are_a_table(command: Command, server: FakeServer) -> None:
     head, row = command("mesh", "peers").out.splitlines()
-    assert head.split() == ["PEER", "STATE", "RTT", "VIA", "AGE", "ADDRESS", "USERS"]
+    assert head.split() == ["PEER", "TRUST", "STATE", "RTT", "VIA", "AGE", "ADDRESS", "USERS"]
     assert row.split() == [
         "anna",
         f"({ANNA[:12]})",
+        "known",
         "up",
         "1.2",
         "ms",

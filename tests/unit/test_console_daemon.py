@@ -191,6 +191,35 @@ def test_two_people_write_to_each_other_on_their_terminals(boxes: list[Box]) -> 
     assert bert("status").returncode == 0
 
 
+def test_two_people_verify_each_other_and_a_changed_key_holds_messages_back(boxes: list[Box]) -> None:
+    anna, bert = boxes
+    for box in boxes:
+        box.start()
+    ids = [box.json("mesh", "identity")["users"][0]["id"] for box in boxes]
+    assert anna("mesh", "name", ids[1], "bert").returncode == 0
+    shown = anna("/verify", "bert")
+    number = bert.json("verify", ids[0])["number"]
+    assert " ".join(" ".join(line.split()) for line in shown.stdout.splitlines() if line[:5].isdigit()) == number
+    assert anna("verify", "bert", *number.split()).stdout.endswith("the numbers match; verified\n")
+    assert anna("verify", "bert", bert.json("verify", ids[0])["scan"]).returncode == 0
+    assert bert("verify", ids[0], "1" * 60).returncode == 1
+
+    other = anna.json("mesh", "user", "add", "cleo")["id"]
+    claimed = anna("mesh", "name", other, "bert")
+    assert claimed.returncode == 1
+    assert "THE KEY OF bert HAS CHANGED" in claimed.stderr
+    held = anna("mesh", "send", "bert", "for bert only")
+    assert (held.returncode, held.stdout) == (1, "")
+    assert ids[1] in held.stderr
+    assert other in held.stderr
+    assert anna.json("mesh", "outbox") == []
+    assert anna("verify", "bert", "--accept").returncode == 0
+    assert anna.json("mesh", "send", "bert", "for cleo, then")["to"] == other
+    assert anna.json("privacy", "padding", "off")["padding"] is False
+    kept = json.loads((anna.directory / "identity.json").read_text())["users"][0]
+    assert (kept["petnames"], kept["padding"]) == ({other: "bert"}, False)
+
+
 def test_an_exported_user_is_the_same_on_the_other_node(boxes: list[Box], tmp_path: Path) -> None:
     for box in boxes:
         box.start()

@@ -151,7 +151,7 @@ def test_no_restricted_command_is_for_admins() -> None:
         "mesh peers", "mesh send", "mesh inbox", "mesh outbox", "mesh delete", "mesh block", "mesh unblock",
         "mesh mute", "mesh unmute", "mesh identity", "mesh name", "status", "version", "watch", "help", "to", "quit",
         "mesh store", "mesh route", "mesh ping", "mesh trace", "mesh subscribe", "mesh unsubscribe", "mesh channels",
-        "mesh broadcast",
+        "mesh broadcast", "verify", "privacy",
     }  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def test_sent_messages_show_their_state() -> None:
 
 def test_a_peer_without_a_link_says_why() -> None:
     rows: list[Any] = [{"id": None, "state": "waiting", "users": ["u" * 52], "reason": "refused"}]
-    assert render.peers(rows, NOW)[1].split() == ["?", "waiting", "-", "-", "-", "-", "u" * 12, "[refused]"]
+    assert render.peers(rows, NOW)[1].split() == ["?", "-", "waiting", "-", "-", "-", "-", "u" * 12, "[refused]"]
 
 
 def test_the_status_shows_everything() -> None:

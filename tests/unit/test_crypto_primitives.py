@@ -98,6 +98,24 @@ def test_hkdf_gives_what_rfc_5869_appendix_a_1_prints() -> None:
     )
 
 
+def test_hkdf_gives_what_rfc_5869_appendix_a_2_and_a_3_print() -> None:
+    ikm, salt, info = (bytes(range(start, start + 0x50)) for start in (0, 0x60, 0xB0))
+    assert primitives.hkdf(ikm, salt=salt, info=info, length=82).hex() == (
+        "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09"
+        "da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87"
+    )
+    assert primitives.hkdf(b"\x0b" * 22, salt=b"", info=b"", length=42).hex() == (
+        "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"
+    )
+
+
+def test_sha3_256_gives_what_nist_prints() -> None:
+    assert primitives.sha3_256(b"").hex() == "a7ffc6f8bf1ed76651c14756a061d662f580ff4de43b49fa82d80a4b80f8434a"
+    assert primitives.sha3_256(b"abc").hex() == "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532"
+    whole = primitives.sha3_256(b"\xa3" * 200).hex()
+    assert whole == "79f38adec5c20307a98ef76e8324afbfd46cfd81b22e3973c65fa1bd9de31787"
+
+
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 64, 65, 8160])
 def test_hkdf_gives_as_many_bytes_as_asked(length: int) -> None:
     long = primitives.hkdf(b"ikm", salt=b"", info=b"info", length=8160)

@@ -90,7 +90,8 @@ def test_every_command_of_the_console_is_in_the_table() -> None:
         "forget",
     ]
     users = ["add", "remove", "list", "export", "import"]
-    expected = {"status", "version", "metrics", "watch", "become", "doctor"}
+    expected = {"status", "version", "metrics", "watch", "become", "doctor", "verify", "privacy"}
+    expected |= {"lock.set", "lock.key_file", "lock.off", "unlock", "wipe"}
     assert set(COMMANDS) == expected | {f"mesh.{word}" for word in mesh} | {f"mesh.user.{word}" for word in users}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import qpq.crypto.kem
 import qpq.crypto.primitives
 import qpq.wire.reconcile
 from qpq.daemon import lean
@@ -141,12 +142,16 @@ def test_hashes_are_the_same_and_need_no_second_openssl() -> None:
 import sys
 from qpq.crypto import primitives
 from qpq.wire import reconcile
+from qpq.crypto.kem import standard_kem
 light = "_hashlib" not in sys.modules
 for size in (0, 1, 32, 55, 64, 65, 200, 5000):
     data = bytes(range(256)) * 20
     data = data[:size]
     print(primitives.sha256(data).hex(), primitives.hmac_sha256(b"k" * (size % 150), data).hex())
     print(primitives.hkdf(data, salt=b"", info=b"i", length=100).hex(), primitives.equal(data, data + b"x"))
+    print(primitives.sha512(data).hex(), primitives.sha3_256(data).hex())
+print([len(part) for part in standard_kem().keygen()])
+light = light and "_hashlib" not in sys.modules
 import hashlib, hmac
 print(hashlib.sha512(b"").hexdigest()[:8], hmac.new(b"k", b"m", "sha512").hexdigest()[:8])
 """
@@ -203,12 +208,18 @@ def test_a_method_is_compiled_once_and_takes_its_own_place() -> None:
 def test_hashes_stand_in_only_while_they_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     for package, name in ((qpq.crypto, "primitives"), (qpq.wire, "reconcile")):
         monkeypatch.setattr(package, name, getattr(package, name))  # so that the old one comes back
+    seen: list[object] = []
+    monkeypatch.setattr(qpq.crypto.kem, "load_library", lambda: seen.append(sys.modules["hmac"]))
     for name in ("hashlib", "hmac", "qpq.crypto.primitives", "qpq.wire.reconcile"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     lean._load_hashes()
+    qpq.crypto.kem.load_library()
+    assert [type(module) for module in seen] == [lean._Rare]
     primitives: Any = sys.modules["qpq.crypto.primitives"]
     assert primitives._hmac_digest.__module__ == "qpq.daemon.lean"
     assert primitives.hmac_sha256(b"key", b"").hex().startswith("5d5d1395")
+    assert primitives.sha512(b"").hex().startswith("cf83e135")
+    assert primitives.sha3_256(b"").hex().startswith("a7ffc6f8")
     with pytest.raises(ValueError, match="sha512"):
         primitives._hmac_digest(b"", b"", "sha512")
     assert not {"hashlib", "hmac"} & sys.modules.keys()

@@ -129,6 +129,38 @@ def test_a_peer_given_by_hand_is_forgotten_by_a_running_node(line: list[Node]) -
         anna.ask("mesh.forget", address=address)
 
 
+def test_another_key_at_an_address_given_by_hand_is_told_of_loudly_and_until_that_is_accepted() -> None:
+    here, there = free_ports(2)
+    address = f"127.0.0.1:{there}"
+    anna, bert = Node("anna", arguments=arguments(here)), Node("bert", arguments=arguments(there))
+    other = Node("other", arguments=arguments(there))
+
+    def row() -> dict[str, object]:
+        return next(row for row in anna.peers() if row["address"] == address)
+
+    try:
+        anna.start()
+        bert.start()
+        anna.ask("mesh.server", address=address)
+        wait_for("anna is linked with bert", lambda: bert.identity() in anna.linked())
+        known = bert.identity()
+        assert row()["trust"] == "new"
+        bert.stop()
+        anna.stop()
+        anna.start()  # what was known is known after a restart too
+        other.start()
+        wait_for("anna is linked with the other", lambda: other.identity() in anna.linked(), within=40)
+        assert (row()["trust"], row()["known_id"]) == ("changed", known)
+        assert f"THE KEY AT {address} HAS CHANGED" in anna.log()
+        anna.ask("mesh.server", address=address)
+        assert (row()["trust"], "known_id" in row()) == ("new", False)
+        assert other.identity() in (anna.folder / "identity.json").read_text()
+        assert known not in (anna.folder / "identity.json").read_text()
+    finally:
+        for node in (anna, bert, other):
+            node.close()
+
+
 def test_a_peer_taken_out_of_the_configuration_is_not_dialled_any_more(tmp_path: Path) -> None:
     anna, bert = free_ports(2)
     config = tmp_path / "qpq"

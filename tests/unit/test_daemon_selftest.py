@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from binascii import a2b_base64
+from hashlib import sha256, shake_256
 from pathlib import Path
 
 import pytest
+from test_crypto_kem import XWING
 
+import mlkem768
 from qpq.__main__ import main
-from qpq.daemon import selftest
+from qpq.daemon import selftest, selftest_xwing
 from qpq.errors import QpqError
 
 VECTORS = Path(__file__).resolve().parents[2] / "schemas" / "vectors"
@@ -42,3 +46,13 @@ def test_a_wrong_answer_is_told_and_fails(
 def test_its_envelope_is_the_first_of_the_vectors() -> None:
     first = json.loads((VECTORS / "envelope.json").read_text())["envelopes"][0]
     assert (first["hex"], first["id"]) == (selftest.ENVELOPE, selftest.ENVELOPE_ID)
+
+
+def test_its_x_wing_is_the_first_vector_of_the_draft() -> None:
+    seed, _, shared, _, ciphertext_hash = XWING[0]
+    expanded = shake_256(bytes.fromhex(seed)).digest(96)
+    secret = mlkem768.keygen(expanded[:64])[1]
+    data = a2b_base64(selftest_xwing._DATA)
+    assert data[:-1120] == expanded[64:] + secret[:2336] + secret[2368:]
+    assert sha256(data[-1120:]).hexdigest() == ciphertext_hash
+    assert shared == selftest_xwing.SHARED

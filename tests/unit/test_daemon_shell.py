@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from flood_kit import broadcast
+from flood_kit import USER, broadcast
 from qpq.daemon.shell import LATE_S, Shell
 from qpq.mesh import events
 from qpq.mesh.events import Persist
@@ -174,3 +174,48 @@ def test_what_is_recalled_comes_back_once_even_if_nothing_is_there(found: bytes 
 
     asyncio.run(put())
     assert core.recalled == [events.Recalled((broadcast(),) * given)]
+
+
+class Texts(Parts):
+    """A core that asks for the texts of two messages at a tick and notes what it is handed back."""
+
+    def __init__(self, found: bytes | Exception | None) -> None:
+        super().__init__(found)
+        self.recalled: list[events.TextsRecalled] = []
+
+    def handle(self, event: object, _now: float) -> list[object]:
+        if isinstance(event, events.TextsRecalled):
+            self.recalled.append(event)
+            return []
+        return [events.RecallTexts(((USER.address, b"m" * 16), (USER.address, b"n" * 16)))]
+
+    def sent(self, _user: bytes, _message_id: bytes) -> tuple[bytes, str] | None:
+        data = self.envelope(b"")
+        return None if data is None else (data, "the text")
+
+
+@pytest.mark.parametrize(
+    ("found", "given", "unreadable"),
+    [
+        (encode_envelope(broadcast()), 2, 0),
+        (b"no envelope", 0, 2),
+        (StoreDamagedError("a page is damaged"), 0, 2),
+        (None, 0, 0),
+    ],
+)
+def test_texts_come_back_once_as_far_as_they_can_be_read(
+    found: bytes | Exception | None, given: int, unreadable: int
+) -> None:
+    core = cast("Any", Texts(found))
+
+    async def put() -> dict[str, int]:
+        shell = Shell(core, core, core, core, group=False)
+        shell.put(events.Tick())
+        assert core.recalled == []
+        await asyncio.sleep(0)
+        return shell.counters
+
+    assert asyncio.run(put()).get("store.unreadable", 0) == unreadable
+    ids = (b"m" * 16, b"n" * 16)[:given]
+    sent = tuple(events.SentText(USER.address, message_id, "the text", broadcast()) for message_id in ids)
+    assert core.recalled == [events.TextsRecalled(sent)]

@@ -273,7 +273,7 @@ def test_a_store_on_disk_keeps_broadcasts_and_what_became_of_them(tmp_path: Path
     station = Station([1, 2], store=database, flood_bytes=4_000)
     station.join()
     station.bring(1, news(RAIN), *[news(broadcast(str(number), key=OTHER_KEY)) for number in range(6)])
-    station.post()
+    station.post(padding=False)
     station.bring(2, Custody(((envelope_id(station.sent(2, Transfer)[-1].envelope), CustodyCode.ACCEPTED),)))
     assert [entry.text for entry in database.inbox(USER.address)] == ["rain"]
     assert [entry.copies for entry in database.outbox(USER.address)] == [1]
@@ -451,7 +451,7 @@ def test_a_deleted_broadcast_goes_on_but_is_told_of_no_more() -> None:
         ({"user": BERT.address}, "no such user on this node"),
         ({"channel": channel_id(OTHER_KEY)}, "this channel is not read by this user: subscribe to it first"),
         ({"ttl": 0}, "the time to live is 1 s to 30 days, not 0 s"),
-        ({"text": "x" * 32_641}, "the text has 32641 bytes, at most 32640 are allowed: send it in parts"),
+        ({"text": "x" * 31_441}, "the text has 31441 bytes, at most 31440 are allowed: send it in parts"),
         ({"message_id": b"short"}, "receipt secret and message id have 16 bytes each"),
     ],
 )
@@ -467,7 +467,7 @@ def test_what_cannot_be_posted_is_refused_with_the_reason(fields: dict[str, obje
 def test_the_longest_text_can_be_posted() -> None:
     station = Station([1])
     station.join()
-    station.post("x" * 32_640)
+    station.post("x" * 31_440)
     assert station.refusals() == []
     assert station.to(Transfer) == [1]
 
@@ -494,14 +494,14 @@ def test_what_was_made_here_fills_its_part_of_the_store_and_no_more() -> None:
     station = Station([1], flood_bytes=8_000)
     station.join()
     for number in range(10):
-        station.post(str(number), message_id=bytes([number]) * 16)
+        station.post(str(number), message_id=bytes([number]) * 16, padding=False)
     assert len(station.store.relay) == 3
     assert len(station.refusals()) == 7
     assert len(station.store.outbox) == 3
     taken = [envelope_id(frame.envelope) for frame in station.sent(1, Transfer)]
     station.bring(1, Custody(tuple((identifier, CustodyCode.ACCEPTED) for identifier in taken)))
     station.clear()
-    station.post("more", message_id=b"m" * 16)
+    station.post("more", message_id=b"m" * 16, padding=False)
     assert station.refusals() == []
     assert len(station.store.relay) == 3
 

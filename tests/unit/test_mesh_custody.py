@@ -26,7 +26,7 @@ from test_mesh_relaying import (
     store,
 )
 
-from cores import FullError, World
+from cores import FullError, World, plain_world
 from qpq.crypto.identity import Address, Identity, SecretIdentity
 from qpq.mesh import events
 from qpq.mesh.custody import MAX_GIVEN, Custody, Held, Place
@@ -336,7 +336,7 @@ def test_a_false_signature_costs_the_neighbour_its_link_and_nobody_a_place() -> 
 
 
 def test_a_node_without_users_takes_nothing_for_itself() -> None:
-    world = World()
+    world = plain_world()
     node, other = world.add("a", users=0), world.add("b")
     world.find(node, other)
     world.run(5.0)

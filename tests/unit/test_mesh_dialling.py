@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cores import World
-from qpq.crypto.identity import Identity, SecretIdentity
+from qpq.crypto.identity import Identity, SecretIdentity, text_id
 from qpq.mesh import events
 from qpq.mesh.candidates import Candidates
 from qpq.mesh.chance import Chance
@@ -483,3 +483,75 @@ def test_what_discovery_found_is_no_wish_to_be_taken_back() -> None:
     node.handle(PeerFound("a:1", Via.MDNS, identity(1)), 0.0)
     node.handle(Undial("a:1"), 1.0)
     assert [row.address for row in node.peers(1.0)] == ["a:1"]
+
+
+# --- who answers at an address that is kept ---------------------------------------------------------
+
+
+def link(node: Core, number: int, who: int, now: float, address: str = "a:1") -> list[Effect]:
+    effects = node.handle(LinkUp(number, identity(who), address, initiator=True), now)
+    return [effect for effect in effects if isinstance(effect, events.Notice)]
+
+
+def known(node: Core, now: float, address: str = "a:1") -> Identity | None:
+    return next(row.known for row in node.peers(now) if row.address == address)
+
+
+def test_another_key_at_a_kept_address_is_told_of_loudly_and_once() -> None:
+    node = core()
+    node.handle(Dial("a:1"), 0.0)
+    assert link(node, 1, 1, 1.0) == []
+    node.handle(LinkDown(1, "gone"), 2.0)
+    (notice,) = link(node, 2, 2, 3.0)
+    assert isinstance(notice, events.Notice)
+    assert notice.level == "warning"
+    assert "THE KEY AT a:1 HAS CHANGED" in notice.text
+    assert text_id(identity(1)) in notice.text
+    assert text_id(identity(2)) in notice.text
+    assert known(node, 3.0) == identity(1)
+    node.handle(LinkDown(2, "gone"), 4.0)
+    assert known(node, 4.0) == identity(1), "without a link it is still so"
+    assert link(node, 3, 2, 5.0) == []
+
+
+def test_the_key_that_was_known_ends_it_and_so_does_a_new_wish_to_dial() -> None:
+    node = core()
+    node.handle(Dial("a:1", known=identity(1)), 0.0)
+    assert len(link(node, 1, 2, 1.0)) == 1
+    node.handle(LinkDown(1, "gone"), 2.0)
+    assert link(node, 2, 1, 3.0) == []
+    assert known(node, 3.0) is None
+    node.handle(LinkDown(2, "gone"), 4.0)
+    assert len(link(node, 3, 2, 5.0)) == 1
+    node.handle(Dial("a:1"), 6.0)
+    assert known(node, 6.0) is None
+    node.handle(LinkDown(3, "gone"), 7.0)
+    assert len(link(node, 4, 1, 8.0)) == 1, "now the other one is known"
+
+
+def test_a_wish_that_names_another_than_who_is_linked_already_is_told_at_once() -> None:
+    node = core()
+    link(node, 1, 2, 1.0)
+    effects = node.handle(Dial("a:1", known=identity(1)), 2.0)
+    assert [effect for effect in effects if isinstance(effect, events.Notice)]
+    assert known(node, 2.0) == identity(1)
+
+
+def test_a_new_wish_to_dial_forgets_a_stranger_who_is_gone() -> None:
+    node = core()
+    node.handle(Dial("a:1", known=identity(1)), 0.0)
+    link(node, 1, 2, 1.0)
+    node.handle(LinkDown(1, "gone"), 2.0)
+    node.handle(PeerFound("a:1", Via.MDNS, identity(3)), 3.0)
+    node.handle(Dial("a:1"), 4.0)
+    assert link(node, 2, 3, 5.0) == []
+    assert known(node, 5.0) is None
+
+
+def test_who_answers_at_addresses_that_were_only_found_may_change() -> None:
+    node = core()
+    node.handle(PeerFound("a:1", Via.MDNS, identity(1)), 0.0)
+    link(node, 1, 1, 1.0)
+    node.handle(LinkDown(1, "gone"), 2.0)
+    assert link(node, 2, 2, 3.0) == []
+    assert known(node, 3.0) is None

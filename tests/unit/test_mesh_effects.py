@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cores import pair
+from cores import plain_pair
 from qpq.mesh.effects import Effects
 from qpq.mesh.events import Count, Persist, SendFrame, State, StateChanged
 from qpq.mesh.records import OutboxState, TombstoneDelete
@@ -40,7 +40,7 @@ def test_a_note_joins_what_is_written_at_once() -> None:
 
 
 def test_a_receipt_is_told_before_it_is_written_since_it_proves_itself() -> None:
-    world, anna, ben = pair(1)
+    world, anna, ben = plain_pair(1)
     message = world.send(anna, ben.user.address, "hi")
     told: list[events.Effect] = []
     handle = anna.core.handle
@@ -54,6 +54,6 @@ def test_a_receipt_is_told_before_it_is_written_since_it_proves_itself() -> None
     world.run(1)
     kinds = [effect for effect in told if isinstance(effect, (StateChanged, Persist))]
     assert kinds[-2:] == [
-        StateChanged(anna.user.address, message, State.DELIVERED, 0),
+        StateChanged(anna.user.address, message, State.DELIVERED, 0, post_quantum=False),
         Persist((OutboxState(anna.user.address, message, State.DELIVERED, 0),), prompt=False),
     ]

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from cores import UNIX_AT_ZERO, FullError, MemoryStore, Node, World, pair
+from cores import UNIX_AT_ZERO, FullError, MemoryStore, Node, World, plain_pair, plain_world
 from qpq.crypto.identity import Address, SecretIdentity
 from qpq.crypto.sealing import seal
 from qpq.mesh import events
@@ -80,7 +80,7 @@ def answer(world: World, node: Node, message: bytes, code: CustodyCode) -> list[
 
 
 def test_a_message_to_a_neighbours_user_arrives_once_and_its_receipt_comes_back() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     message = world.send(anna, bert.user.address, "grüße", urgent=True)
     world.run(1.0)
     (deliver,) = bert.delivered
@@ -93,7 +93,7 @@ def test_a_message_to_a_neighbours_user_arrives_once_and_its_receipt_comes_back(
 
 
 def test_a_message_to_a_node_goes_to_its_first_user() -> None:
-    world = World()
+    world = plain_world()
     anna, bert = world.add("anna"), world.add("bert", users=3)
     world.find(anna, bert)
     world.run(1.0)
@@ -103,7 +103,7 @@ def test_a_message_to_a_node_goes_to_its_first_user() -> None:
 
 
 def test_a_message_is_durable_before_its_receipt_and_before_it_is_shown() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     made = envelope(bert.user.address)
     (number,) = bert.wires
     effects = world.tell(bert, events.FrameReceived(number, Transfer(0, 1, 0, made)))
@@ -116,7 +116,7 @@ def test_a_message_is_durable_before_its_receipt_and_before_it_is_shown() -> Non
 
 
 def test_receipts_of_frames_that_came_together_leave_together() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     (number,) = bert.wires
     ids = [bytes([n]) * 16 for n in range(5)]
     made = tuple(Transfer(0, 1, 0, envelope(bert.user.address, secret=s, message_id=s)) for s in ids)
@@ -126,7 +126,7 @@ def test_receipts_of_frames_that_came_together_leave_together() -> None:
 
 
 def test_a_sender_stores_a_message_before_it_leaves() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     event = events.SendText(anna.user.address, bert.user.address, b"m" * 16, "hi", 1000)
     assert anna.core is not None
     kinds = [type(effect) for effect in anna.core.handle(event, world.now)]
@@ -134,7 +134,7 @@ def test_a_sender_stores_a_message_before_it_leaves() -> None:
 
 
 def test_a_message_waits_for_its_recipient_and_is_read_from_the_store_then() -> None:
-    world = World()
+    world = plain_world()
     anna, bert = world.add("anna"), world.add("bert")
     message = world.send(anna, bert.user.address)
     world.run(3600.0)
@@ -147,7 +147,7 @@ def test_a_message_waits_for_its_recipient_and_is_read_from_the_store_then() -> 
 
 
 def test_the_hop_limit_follows_the_length_of_the_route() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     carl = world.add("carl")
     world.send(anna, bert.user.address)
     world.send(anna, carl.user.address)
@@ -158,7 +158,7 @@ def test_the_hop_limit_follows_the_length_of_the_route() -> None:
 
 
 def test_a_link_that_is_lost_before_the_receipt_queues_the_message_again() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     message = world.send(anna, bert.user.address)
     world.crash(bert)
     world.run(0.5)
@@ -173,7 +173,7 @@ def test_a_link_that_is_lost_before_the_receipt_queues_the_message_again() -> No
 
 
 def test_a_lost_receipt_costs_one_more_transfer_and_shows_nothing_twice() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     world.deafen(anna)
     message = world.send(anna, bert.user.address)
     world.run(0.1)
@@ -188,7 +188,7 @@ def test_a_lost_receipt_costs_one_more_transfer_and_shows_nothing_twice() -> Non
 
 
 def test_a_duplicate_is_known_after_a_restart() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     made = envelope(bert.user.address)
     first = give(world, bert, made)
     world.crash(bert)
@@ -200,7 +200,7 @@ def test_a_duplicate_is_known_after_a_restart() -> None:
 
 
 def test_a_message_sealed_anew_is_confirmed_but_not_shown_again() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     give(world, bert, envelope(bert.user.address))
     again = envelope(bert.user.address, secret=b"t" * 16)
     assert give(world, bert, again) == [Receipt(((b"t" * 16, envelope_hash(again)),))]
@@ -210,7 +210,7 @@ def test_a_message_sealed_anew_is_confirmed_but_not_shown_again() -> None:
 
 
 def test_a_message_that_was_deleted_does_not_come_back_when_it_is_sealed_anew() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     give(world, bert, envelope(bert.user.address))
     world.tell(bert, events.DeleteMessage(bert.user.address, b"m" * 16))
     again = envelope(bert.user.address, secret=b"t" * 16)
@@ -220,7 +220,7 @@ def test_a_message_that_was_deleted_does_not_come_back_when_it_is_sealed_anew() 
 
 
 def test_one_senders_message_id_does_not_hide_anothers() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     give(world, bert, envelope(bert.user.address))
     give(world, bert, envelope(bert.user.address, sender=SecretIdentity(b"o" * 32)))
     assert len(bert.delivered) == 2
@@ -229,7 +229,7 @@ def test_one_senders_message_id_does_not_hide_anothers() -> None:
 
 
 def test_messages_of_one_user_arrive_in_order_and_the_urgent_first() -> None:
-    world = World()
+    world = plain_world()
     anna, bert = world.add("anna"), world.add("bert")
     for text in "abcd":
         world.send(anna, bert.user.address, text)
@@ -240,7 +240,7 @@ def test_messages_of_one_user_arrive_in_order_and_the_urgent_first() -> None:
 
 
 def test_a_message_to_oneself_and_to_another_user_of_the_node_needs_no_link() -> None:
-    world = World()
+    world = plain_world()
     anna = world.add("anna", users=2)
     own = world.send(anna, anna.user.address, "note")
     other = world.send(anna, anna.users[1].address, "hello")
@@ -272,7 +272,7 @@ def test_a_message_to_oneself_and_to_another_user_of_the_node_needs_no_link() ->
     ],
 )
 def test_what_cannot_be_sent_is_refused_with_the_reason(change: dict[str, object], reason: str) -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     event = events.SendText(anna.user.address, bert.user.address, b"m" * 16, "hi", 1000)
     effects = world.tell(anna, replace(event, **change))  # type: ignore[arg-type]
     (refused,) = anna.refused
@@ -281,21 +281,21 @@ def test_what_cannot_be_sent_is_refused_with_the_reason(change: dict[str, object
 
 
 def test_the_longest_text_fits() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     world.send(anna, bert.user.address, "x" * MAX_TEXT)
     world.run(1.0)
     assert [len(deliver.text) for deliver in bert.delivered] == [MAX_TEXT]
 
 
 def test_an_id_that_is_on_its_way_is_not_taken_twice() -> None:
-    world, anna, _ = pair()
+    world, anna, _ = plain_pair()
     for _ in range(2):
         world.send(anna, STRANGER.address, message_id=b"m" * 16)
     assert ["on its way already" in refused.reason for refused in anna.refused] == [True]
 
 
 def test_an_id_that_was_delivered_here_is_not_taken_twice() -> None:
-    world, anna, _ = pair()
+    world, anna, _ = plain_pair()
     for _ in range(2):
         world.send(anna, anna.user.address, message_id=b"m" * 16)
     assert ["delivered already" in refused.reason for refused in anna.refused] == [True]
@@ -303,7 +303,7 @@ def test_an_id_that_was_delivered_here_is_not_taken_twice() -> None:
 
 
 def test_a_full_outbox_refuses_and_a_delivery_makes_room() -> None:
-    world, anna, bert = pair(outbox_count=2)
+    world, anna, bert = plain_pair(outbox_count=2)
     for _ in range(3):
         world.send(anna, STRANGER.address)
     assert ["outbox is full" in refused.reason for refused in anna.refused] == [True]
@@ -313,7 +313,7 @@ def test_a_full_outbox_refuses_and_a_delivery_makes_room() -> None:
 
 
 def test_an_outbox_is_full_by_bytes_too() -> None:
-    world, anna, _ = pair(outbox_bytes=2000)
+    world, anna, _ = plain_pair(outbox_bytes=2000)
     world.send(anna, STRANGER.address, "x" * 4000)
     assert "larger than the outbox" in anna.refused[0].reason
     world.send(anna, STRANGER.address, "x" * 1000)
@@ -322,7 +322,7 @@ def test_an_outbox_is_full_by_bytes_too() -> None:
 
 
 def test_one_recipient_does_not_get_all_of_an_outbox() -> None:
-    world, anna, bert = pair(recipient_count=1)
+    world, anna, bert = plain_pair(recipient_count=1)
     world.send(anna, STRANGER.address)
     world.send(anna, STRANGER.address)
     world.send(anna, bert.user.address)
@@ -330,7 +330,7 @@ def test_one_recipient_does_not_get_all_of_an_outbox() -> None:
 
 
 def test_a_local_user_who_blocks_or_is_full_refuses_at_once() -> None:
-    world = World()
+    world = plain_world()
     anna = world.add("anna", users=2, limits=Limits(inbox_count=2, sender_percent=50))
     world.tell(anna, events.BlockedSet(anna.users[1].address, frozenset({anna.user.address})))
     world.send(anna, anna.users[1].address)
@@ -345,7 +345,7 @@ def test_a_local_user_who_blocks_or_is_full_refuses_at_once() -> None:
 
 
 def test_a_leaf_refuses_what_is_not_for_it() -> None:
-    world = World()
+    world = plain_world()
     anna, bert = world.add("anna"), world.add("bert", role=Role.LEAF)
     world.find(anna, bert)
     world.run(1.0)
@@ -353,7 +353,7 @@ def test_a_leaf_refuses_what_is_not_for_it() -> None:
 
 
 def test_a_mode_of_later_versions_is_refused() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     made = sign_envelope(
         STRANGER, recipient=bert.user.address, payload=b"x", commitment=b"c" * 16, mode=Mode.SEALED_SENDER
     )
@@ -361,21 +361,21 @@ def test_a_mode_of_later_versions_is_refused() -> None:
 
 
 def test_an_envelope_with_too_many_hops_is_refused() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     made = envelope(bert.user.address, max_hops=3)
     assert refusal(world, bert, made, hops=4) is CustodyCode.TOO_MANY_HOPS
     assert isinstance(give(world, bert, made, hops=3)[0], Receipt)
 
 
 def test_an_envelope_is_expired_by_its_age() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     made = envelope(bert.user.address, ttl=1000)
     assert refusal(world, bert, made, age=1000) is CustodyCode.EXPIRED
     assert isinstance(give(world, bert, made, age=999)[0], Receipt)
 
 
 def test_a_false_signature_costs_the_neighbour_its_link() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     made = replace(envelope(bert.user.address), signature=bytes(64))
     give(world, bert, made)
     assert bert.closed[-1].code == CloseCode.NOT_PERMITTED
@@ -396,7 +396,7 @@ def test_an_envelope_altered_in_any_signed_field_does_not_arrive() -> None:
         {"payload": made.payload + b"x"},
     ]
     for change in changes:
-        world, _, bert = pair()
+        world, _, bert = plain_pair()
         forbert = envelope(bert.user.address)
         give(world, bert, replace(forbert, **change))  # type: ignore[arg-type]
         assert bert.delivered == []
@@ -404,7 +404,7 @@ def test_an_envelope_altered_in_any_signed_field_does_not_arrive() -> None:
 
 
 def test_what_cannot_be_opened_is_refused_and_the_neighbour_keeps_its_link() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     for payload in (b"", b"\x01" + bytes(60), b"\x09" + bytes(60)):
         made = envelope(bert.user.address, payload=payload)
         assert refusal(world, bert, made) is CustodyCode.UNREADABLE
@@ -414,13 +414,13 @@ def test_what_cannot_be_opened_is_refused_and_the_neighbour_keeps_its_link() -> 
 
 
 def test_a_message_whose_receipt_would_not_be_believed_is_refused() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     made = envelope(bert.user.address, commitment=commitment(b"another secret.."))
     assert refusal(world, bert, made) is CustodyCode.UNREADABLE
 
 
 def test_a_blocked_sender_is_refused() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     world.tell(bert, events.BlockedSet(bert.user.address, frozenset({STRANGER.address})))
     assert refusal(world, bert, envelope(bert.user.address)) is CustodyCode.BLOCKED
 
@@ -435,7 +435,7 @@ def many(world: World, node: Node, count: int, *, sender: SecretIdentity = STRAN
 
 
 def test_one_sender_fills_half_of_an_inbox_and_one_neighbour_three_quarters() -> None:
-    world, anna, bert = pair(inbox_count=8)
+    world, anna, bert = plain_pair(inbox_count=8)
     other = SecretIdentity(b"o" * 32)
     assert many(world, bert, 6) == [True] * 4 + [False] * 2
     assert many(world, bert, 4, sender=other) == [True] * 2 + [False] * 2
@@ -446,7 +446,7 @@ def test_one_sender_fills_half_of_an_inbox_and_one_neighbour_three_quarters() ->
 
 
 def test_an_inbox_is_full_by_bytes_too_and_deleting_makes_room() -> None:
-    world, _, bert = pair(inbox_bytes=4000)
+    world, _, bert = plain_pair(inbox_bytes=4000)
     assert many(world, bert, 3, text="x" * 500) == [True, True, True]
     assert many(world, bert, 1, text="x" * 500) == [False]
     world.tell(bert, events.DeleteMessage(bert.user.address, bert.delivered[0].message_id))
@@ -454,7 +454,7 @@ def test_an_inbox_is_full_by_bytes_too_and_deleting_makes_room() -> None:
 
 
 def test_an_inbox_is_as_full_after_a_restart_as_before() -> None:
-    world, _, bert = pair(inbox_count=4)
+    world, _, bert = plain_pair(inbox_count=4)
     assert many(world, bert, 3) == [True, True, False]
     world.crash(bert)
     world.run(1.0)
@@ -464,7 +464,7 @@ def test_an_inbox_is_as_full_after_a_restart_as_before() -> None:
 
 
 def test_a_full_inbox_keeps_the_message_queued_and_is_asked_ever_more_rarely() -> None:
-    world, anna, bert = pair(inbox_count=2, sender_percent=50)
+    world, anna, bert = plain_pair(inbox_count=2, sender_percent=50)
     world.send(anna, bert.user.address, "fits")
     world.run(1.0)
     waiting = [world.send(anna, bert.user.address, f"waits {n}") for n in range(20)]
@@ -477,7 +477,7 @@ def test_a_full_inbox_keeps_the_message_queued_and_is_asked_ever_more_rarely() -
 
 
 def test_when_a_recipient_has_room_again_everything_flows() -> None:
-    world, anna, bert = pair(inbox_count=2, sender_percent=50)
+    world, anna, bert = plain_pair(inbox_count=2, sender_percent=50)
     world.send(anna, bert.user.address, "0")
     for text in "1234":
         world.send(anna, bert.user.address, text)
@@ -492,7 +492,7 @@ def test_when_a_recipient_has_room_again_everything_flows() -> None:
 
 def sending(**limits: object) -> tuple[World, Node, Node, bytes]:
     """A pair where a message is on the link and no answer will come."""
-    world, anna, bert = pair(**limits)
+    world, anna, bert = plain_pair(**limits)
     world.deafen(bert)
     return world, anna, bert, world.send(anna, bert.user.address)
 
@@ -579,7 +579,7 @@ def test_a_node_that_says_a_user_is_not_there_is_not_asked_again_but_another_is(
 
 
 def test_a_node_that_disowns_its_own_address_is_asked_an_hour_later() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     world.deafen(bert)
     message = world.send(anna, bert.secret.address)
     answer(world, anna, message, CustodyCode.NOT_HERE)
@@ -603,7 +603,7 @@ def test_a_peer_that_does_not_answer_is_tried_again_after_a_while() -> None:
 
 
 def test_a_link_carries_so_many_messages_at_once_and_no_more() -> None:
-    world, anna, bert = pair(window_count=4)
+    world, anna, bert = plain_pair(window_count=4)
     world.deafen(bert)
     for _ in range(10):
         world.send(anna, bert.user.address)
@@ -615,7 +615,7 @@ def test_a_link_carries_so_many_messages_at_once_and_no_more() -> None:
 
 
 def test_a_link_carries_so_many_bytes_at_once_and_no_more() -> None:
-    world, anna, bert = pair(window_bytes=2000)
+    world, anna, bert = plain_pair(window_bytes=2000)
     world.deafen(bert)
     for _ in range(10):
         world.send(anna, bert.user.address, "x" * 1000)
@@ -623,7 +623,7 @@ def test_a_link_carries_so_many_bytes_at_once_and_no_more() -> None:
 
 
 def test_a_message_that_a_peer_could_not_take_is_not_sent_to_it() -> None:
-    world = World()
+    world = plain_world()
     anna, bert = world.add("anna"), world.add("bert")
     message = world.send(anna, bert.user.address, "x" * 20_000)
     assert anna.core is not None
@@ -641,7 +641,7 @@ def test_a_message_that_a_peer_could_not_take_is_not_sent_to_it() -> None:
 
 
 def test_a_message_without_a_receipt_expires_at_its_ttl() -> None:
-    world, anna, _ = pair()
+    world, anna, _ = plain_pair()
     message = world.send(anna, STRANGER.address, ttl=1000)
     world.run(998.0)
     assert state(anna, message) is State.RELAYED, "a neighbour carries a copy about"
@@ -652,7 +652,7 @@ def test_a_message_without_a_receipt_expires_at_its_ttl() -> None:
 
 
 def test_a_receipt_that_comes_too_late_is_still_true() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     world.deafen(anna)
     message = world.send(anna, bert.user.address, ttl=20)
     world.run(21.0)
@@ -663,7 +663,7 @@ def test_a_receipt_that_comes_too_late_is_still_true() -> None:
 
 
 def test_only_so_many_expired_messages_wait_for_a_late_receipt() -> None:
-    world, anna, _ = pair(late_receipts=2)
+    world, anna, _ = plain_pair(late_receipts=2)
     for _ in range(5):
         world.send(anna, STRANGER.address, ttl=10)
     world.run(20.0)
@@ -675,7 +675,7 @@ def test_only_so_many_expired_messages_wait_for_a_late_receipt() -> None:
 
 
 def test_a_deleted_message_is_neither_sent_nor_expired_any_more() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     message = world.send(anna, STRANGER.address, ttl=1000)
     flying = world.send(anna, bert.user.address)
     world.tell(anna, events.DeleteMessage(anna.user.address, message))
@@ -689,7 +689,7 @@ def test_a_deleted_message_is_neither_sent_nor_expired_any_more() -> None:
 
 
 def test_a_user_who_is_removed_takes_everything_along() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     world.send(bert, anna.user.address)
     world.run(1.0)
     world.send(anna, STRANGER.address)
@@ -703,7 +703,7 @@ def test_a_user_who_is_removed_takes_everything_along() -> None:
 
 
 def test_tombstones_are_bounded_and_the_one_that_expires_first_goes() -> None:
-    world, _, bert = pair(tombstones=3)
+    world, _, bert = plain_pair(tombstones=3)
     ids = [bytes([n]) * 16 for n in range(5)]
     for number, secret in enumerate(ids):
         made = envelope(bert.user.address, secret=secret, message_id=secret, ttl=1000 - number)
@@ -713,7 +713,7 @@ def test_tombstones_are_bounded_and_the_one_that_expires_first_goes() -> None:
 
 
 def test_expired_tombstones_go_when_new_ones_come() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     for number in range(6):
         secret = bytes([number]) * 16
         give(world, bert, envelope(bert.user.address, secret=secret, message_id=secret, ttl=100))
@@ -727,7 +727,7 @@ def test_expired_tombstones_go_when_new_ones_come() -> None:
 
 
 def test_a_message_that_cannot_be_stored_is_refused_to_its_sender() -> None:
-    world = World()
+    world = plain_world()
     anna = world.add("anna", store=MemoryStore(room=1))
     world.send(anna, STRANGER.address)
     message = world.send(anna, STRANGER.address)
@@ -740,7 +740,7 @@ def test_a_message_that_cannot_be_stored_is_refused_to_its_sender() -> None:
 
 
 def test_a_local_message_that_cannot_be_stored_is_refused_and_can_be_sent_later() -> None:
-    world = World()
+    world = plain_world()
     anna = world.add("anna", store=MemoryStore(room=1))
     message = world.send(anna, anna.user.address)
     assert anna.delivered == []
@@ -751,7 +751,7 @@ def test_a_local_message_that_cannot_be_stored_is_refused_and_can_be_sent_later(
 
 
 def test_an_arriving_message_that_cannot_be_stored_is_answered_with_quota_and_comes_later() -> None:
-    world = World()
+    world = plain_world()
     anna, bert = world.add("anna"), world.add("bert", store=MemoryStore(room=0))
     world.find(anna, bert)
     world.run(1.0)
@@ -767,7 +767,7 @@ def test_an_arriving_message_that_cannot_be_stored_is_answered_with_quota_and_co
 
 
 def test_a_receipt_hangs_on_the_tombstone_of_the_first() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     made = envelope(bert.user.address)
     give(world, bert, made)
     store(bert).tombstones.clear()
@@ -778,7 +778,7 @@ def test_a_receipt_hangs_on_the_tombstone_of_the_first() -> None:
 
 
 def test_a_message_sealed_anew_that_cannot_be_stored_leaves_the_first_alone() -> None:
-    world, _, bert = pair()
+    world, _, bert = plain_pair()
     give(world, bert, envelope(bert.user.address))
     store(bert).room = 0
     give(world, bert, envelope(bert.user.address, secret=b"t" * 16))
@@ -789,7 +789,7 @@ def test_a_message_sealed_anew_that_cannot_be_stored_leaves_the_first_alone() ->
 
 
 def test_a_state_that_cannot_be_written_is_told_all_the_same() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     message = world.send(anna, bert.user.address)
     assert anna.core is not None
     for effect in anna.core.handle(events.DeleteMessage(anna.user.address, b"x" * 16), world.now):
@@ -801,7 +801,7 @@ def test_a_state_that_cannot_be_written_is_told_all_the_same() -> None:
 
 
 def test_after_a_failed_persist_the_timer_is_asked_for_again() -> None:
-    world, anna, _ = pair()
+    world, anna, _ = plain_pair()
     world.send(anna, STRANGER.address, ttl=1000)
     assert anna.core is not None
     effects = anna.core.handle(events.PersistFailed((), "disk"), world.now)
@@ -809,7 +809,7 @@ def test_after_a_failed_persist_the_timer_is_asked_for_again() -> None:
 
 
 def test_an_envelope_sent_again_is_read_from_the_store() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     world.deafen(bert)
     message = world.send(anna, bert.user.address)
     effects: list[Effect] = []
@@ -836,7 +836,7 @@ def refused_for(world: World, node: Node, message: bytes, recipient: Address) ->
 
 
 def test_a_receipt_ends_the_growing_waits_for_its_recipient() -> None:
-    world, anna, bert = pair(answer_s=1e6)
+    world, anna, bert = plain_pair(answer_s=1e6)
     recipient = bert.user.address
     world.deafen(bert)
     message = world.send(anna, recipient)
@@ -858,7 +858,7 @@ def test_a_receipt_ends_the_growing_waits_for_its_recipient() -> None:
 
 
 def test_what_was_delivered_does_not_count_against_the_outbox() -> None:
-    world, anna, bert = pair(outbox_bytes=3000)
+    world, anna, bert = plain_pair(outbox_bytes=3300)
     world.send(anna, STRANGER.address, "x" * 1000)
     for _ in range(10):
         world.send(anna, bert.user.address, "x" * 1000)
@@ -902,7 +902,7 @@ def test_a_peer_cannot_answer_for_what_another_carries() -> None:
 
 
 def test_what_a_lost_link_carried_goes_over_another_to_the_same_user_at_once() -> None:
-    world, anna, bert = pair()
+    world, anna, bert = plain_pair()
     carl = world.add("carl")
     world.tell(carl, events.UserAdded(bert.user.seed))
     world.find(anna, carl)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cores import MemoryStore, Node, World
+from cores import MemoryStore, Node, World, plain_world
 from qpq.crypto.identity import Address, Identity, SecretIdentity
 from qpq.crypto.sealing import seal
 from qpq.mesh import events
@@ -50,7 +50,7 @@ def state(node: Node, message: bytes) -> tuple[State, int]:
 
 def line(count: int, **limits: object) -> tuple[World, list[Node]]:
     """Return a world with nodes in a row that are linked and know of each other."""
-    world = World()
+    world = plain_world()
     chosen = Limits(**limits)  # type: ignore[arg-type]
     nodes = [world.add(f"n{number}", limits=chosen) for number in range(count)]
     for node, other in pairwise(nodes):
@@ -61,7 +61,7 @@ def line(count: int, **limits: object) -> tuple[World, list[Node]]:
 
 def graph(edges: str, **limits: object) -> tuple[World, dict[str, Node]]:
     """Return a world linked as ``edges`` say, such as "ab bc"."""
-    world = World()
+    world = plain_world()
     chosen = Limits(**limits)  # type: ignore[arg-type]
     nodes = {name: world.add(name, limits=chosen) for name in sorted(set(edges) - {" "})}
     for node, other in edges.split():
@@ -269,7 +269,7 @@ def test_a_carrier_meets_the_recipient_and_all_copies_are_cured() -> None:
 
 
 def test_a_leaf_is_handed_nothing_for_others() -> None:
-    world = World()
+    world = plain_world()
     first, leaf = world.add("a"), world.add("b", role=Role.LEAF)
     world.find(first, leaf)
     message = world.send(first, ABSENT.address)

@@ -31,10 +31,12 @@ from qpq.store.keyring import (
 )
 from qpq.store.keyring_data import (
     MAX_BLOCKED,
+    MAX_CHANGED,
     MAX_CHANNELS,
     MAX_MUTED,
     MAX_PEERS,
     MAX_PETNAMES,
+    MAX_SEEN,
     MAX_USERS,
     ContentError,
     NameRefusedError,
@@ -256,6 +258,25 @@ def damage() -> dict[str, Callable[[bytes], bytes]]:
         "channel topic twice": user(channels=[news, {**news, "kind": "private", "key": "77" * 32}]),
         "channel key twice": user(channels=[news, {**news, "kind": "private", "topic": "other"}]),
         "too many channels": user(channels=[{**news, "kind": "private", "topic": f"{n}"} for n in range(65)]),
+        "verified no list": user(verified={}),
+        "verified no id": user(verified=["bob"]),
+        "verified twice": user(verified=[bob, bob]),
+        "too many verified": user(verified=list(many)),
+        "changed no object": user(changed=[]),
+        "changed without a petname": user(changed={bob: text_id(EVE)}),
+        "changed to itself": user(petnames={bob: "Bob"}, changed={bob: bob}),
+        "changed to no id": user(petnames={bob: "Bob"}, changed={bob: "eve"}),
+        "too many changed": user(
+            petnames={one: f"P{n}" for n, one in enumerate(list(many)[:65])},
+            changed=dict.fromkeys(list(many)[:65], bob),
+        ),
+        "padding a number": user(padding=0),
+        "padding null": user(padding=None),
+        "seen no list": edited(lambda d: d.update(seen={})),
+        "seen twice": edited(lambda d: d.update(seen=[{"address": "host:1", "id": bob}] * 2)),
+        "seen unknown key": edited(lambda d: d.update(seen=[{"address": "host:1", "id": bob, "x": 1}])),
+        "seen nobody": edited(lambda d: d.update(seen=[{"address": "host:1"}])),
+        "too many seen": edited(lambda d: d.update(seen=[{"address": f"host:{n}", "id": bob} for n in range(129)])),
         "too large": lambda data: data + b" " * keyring_module.MAX_FILE,
     }
 
@@ -563,9 +584,9 @@ def test_a_long_first_name_is_a_petname() -> None:
 @pytest.mark.parametrize("name", ["Bob", "bob", "BOB"])
 def test_one_petname_never_means_two_peers(keyring: Keyring, name: str) -> None:
     keyring.name_peer("me", BOB, "Bob")
-    with pytest.raises(NameRefusedError, match="already the name of"):
-        keyring.name_peer("me", EVE, name)
+    assert not keyring.name_peer("me", EVE, name)
     assert keyring.user("me").petnames == {BOB: "Bob"}
+    assert keyring.user("me").changed == {BOB: EVE}
 
 
 def test_a_petname_can_be_changed_and_taken_away(keyring: Keyring) -> None:
@@ -634,9 +655,13 @@ def test_a_full_keyring_stays_below_the_cap_of_the_file(keyring: Keyring) -> Non
                 for number in range(MAX_CHANNELS)
             ]
         ),
+        frozenset(ids),
+        {one: address(1000) for one in ids[:MAX_CHANGED]},
+        padding=False,
     )
     peers = tuple([keyring_data.KnownPeer("h" * 280, Identity(BOB))] * MAX_PEERS)
-    full = keyring_data.encode_contents(keyring_data.Contents(keyring.node, (user,) * MAX_USERS, peers))
+    seen = (peers[0],) * MAX_SEEN
+    full = keyring_data.encode_contents(keyring_data.Contents(keyring.node, (user,) * MAX_USERS, peers, seen))
     assert len(full) <= keyring_module.MAX_FILE
     assert len(keyring_data.encode_user(user)) <= 128 * 1024
 

@@ -289,6 +289,7 @@ def test_a_store_of_version_1_opens_with_all_that_is_in_it(old: str) -> None:
         assert [type(row) for row in rows(database)] == [Queued, Kept, TombstoneInsert]
         assert [(entry.text, entry.channel, entry.read) for entry in database.inbox(ANNA)] == [("moin", b"", True)]
         assert database.envelope(b"e" * 32) == b"sealed"
+        assert [entry.post_quantum for entry in database.outbox(ANNA)] == [False]
         database.close()
     database = Database(old)
     assert database.next_boot() == 42
@@ -302,8 +303,23 @@ def test_a_store_brought_up_to_date_has_the_tables_of_a_new_one(old: str) -> Non
         return [row[1:] for row in database._connection.execute(f"PRAGMA table_info({table})")]
 
     upgraded, new = Database(old), Database(":memory:")
-    for table in ("meta", "outbox", "inbox", "tombstone", "relay", "known"):
+    for table in ("meta", "outbox", "inbox", "tombstone", "relay", "known", "session", "prekey", "bundle"):
         assert columns(upgraded, table) == columns(new, table)
+
+
+def test_a_store_of_version_2_opens_with_all_that_is_in_it(old: str) -> None:
+    store = sqlite3.connect(old)
+    for statement in schema._TO_VERSION_2:
+        store.execute(statement)
+    store.execute("PRAGMA user_version = 2")
+    store.execute(
+        "INSERT INTO outbox VALUES (2, ?, ?, NULL, ?, 0, 9, 1, 2, 2, 0, 'here', NULL)", (ANNA, b"n" * 16, ANNA)
+    )
+    store.commit()
+    store.close()
+    database = Database(old)
+    assert [(entry.text, entry.post_quantum) for entry in database.outbox(ANNA)] == [("hi", False), ("here", None)]
+    assert [type(row) for row in rows(database)] == [Queued, Kept, TombstoneInsert]
 
 
 def test_a_full_store_of_version_1_opens_too(old: str) -> None:

@@ -17,18 +17,25 @@ from cores import World
 from qpq.crypto.identity import Address, Identity
 from qpq.mesh.events import State
 from qpq.mesh.records import (
+    BundleDelete,
+    BundlePut,
     Checkpoint,
     InboxInsert,
     KnownDelete,
     KnownInsert,
     MessageDelete,
     OutboxInsert,
+    OutboxReseal,
     OutboxState,
+    PrekeyDelete,
+    PrekeyPut,
     ProofInsert,
     RelayCopies,
     RelayDelete,
     Relayed,
     RelayInsert,
+    SessionDelete,
+    SessionPut,
     TombstoneDelete,
     TombstoneInsert,
     UserDelete,
@@ -39,7 +46,7 @@ from qpq.store.dump import Dump
 from qpq.store.faults import StoreDamagedError, StoreError, StoreTooNewError
 from qpq.store.keeper import Keeper
 from qpq.store.oplog import HEAD, Booted, Seen, block, item, read
-from qpq.store.snapshot import BURST, MAX_BYTES, RATE, RETRY_S, SOON_S, Job, Snapshot, load, write
+from qpq.store.snapshot import BURST, MAX_BYTES, PURGE_RATE, PURGE_S, RATE, RETRY_S, SOON_S, Job, Snapshot, load, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +63,8 @@ PLENTY = 4 << 20
 def outgoing(number: int, *, state: State = State.QUEUED, size: int = 300) -> OutboxInsert:
     message, envelope = number.to_bytes(16, "big"), bytes(size) if state is State.QUEUED else b""
     identifier = number.to_bytes(32, "big") if envelope else b""
-    return OutboxInsert(ANNA, message, identifier, BERT, envelope, f"to {number}", True, 9, 1, 2, state)
+    sealed = number % 2 == 1 if envelope else None
+    return OutboxInsert(ANNA, message, identifier, BERT, envelope, f"to {number}", True, 9, 1, 2, state, sealed)
 
 
 def incoming(number: int, *, size: int = 100, via: Identity | None = NODE, channel: bytes = b"") -> InboxInsert:
@@ -70,9 +78,21 @@ def tombstone(number: int, expires: int = 99) -> TombstoneInsert:
     return TombstoneInsert(ANNA, number.to_bytes(32, "big"), BERT, b"m" * 16, b"s" * 16, b"h" * 32, expires)
 
 
-def relay(number: int, *, via: Identity | None = NODE, size: int = 300) -> RelayInsert:
+def relay(number: int, *, via: Identity | None = NODE, size: int = 300, to: bytes = BERT) -> RelayInsert:
     identifier = sha256(b"%d" % number).digest()
-    return RelayInsert(identifier, bytes(size), ANNA, BERT, via, False, 9, number, 2, 32, 4)
+    return RelayInsert(identifier, bytes(size), ANNA, to, via, False, 9, number, 2, 32, 4)
+
+
+def session(number: int, *, size: int = 400, user: Address = ANNA) -> SessionPut:
+    return SessionPut(user, BERT, number.to_bytes(8, "big"), number, bytes([number % 256]) * size)
+
+
+def prekey(number: int, *, size: int = 33) -> PrekeyPut:
+    return PrekeyPut(ANNA, number.to_bytes(8, "big"), number % 2, number, bytes([number % 256]) * size)
+
+
+def bundle(number: int) -> BundlePut:
+    return BundlePut(ANNA, Address(number.to_bytes(32, "big")), number, b"bundle")
 
 
 def everything() -> list[Logged]:
@@ -88,9 +108,12 @@ def everything() -> list[Logged]:
         Seen(ANNA, incoming(1).message_id, BERT),
         tombstone(3),
         relay(1),
-        relay(2, via=None),
+        relay(2, via=None, to=b"c" * 16),
         ProofInsert(b"p" * 32, b"s" * 16, b"h" * 32, 9),
         KnownInsert(b"k" * 32, 8),
+        session(1),
+        prekey(1),
+        bundle(1),
     ]
 
 
@@ -161,21 +184,111 @@ def flash(tmp_path: Path) -> Flash:
 
 
 def test_every_operation_comes_back_as_it_was() -> None:
-    more: list[Logged] = [MessageDelete(ANNA, b"m" * 16), UserDelete(BERT), TombstoneDelete(ANNA, b"t" * 32)]
+    more: list[Logged] = [
+        MessageDelete(ANNA, b"m" * 16),
+        UserDelete(BERT),
+        TombstoneDelete(ANNA, b"t" * 32),
+        OutboxReseal(ANNA, b"m" * 16, b"e" * 32, b"sealed", sealed=True),
+        SessionDelete(ANNA, BERT, b"s" * 8),
+        PrekeyDelete(ANNA, b"p" * 8),
+        BundleDelete(ANNA, BERT),
+    ]
     operations = everything() + more
     assert {type(operation) for operation in operations} == set(oplog.TYPES)
     data = HEAD + block(map(item, operations[:5])) + block(map(item, operations[5:]))
     assert read(data) == (operations, len(data))
 
 
-def test_the_fields_of_the_operations_are_those_that_version_1_of_the_snapshot_has() -> None:
+def test_the_fields_of_the_operations_are_those_that_version_2_of_the_snapshot_has() -> None:
     """Whoever changes a record that is kept has to raise the version in ``oplog.HEAD``."""
     fields = [(kind.__name__, list(kind.__slots__)) for kind in oplog.TYPES]
     digest = sha256(repr(fields).encode()).hexdigest()[:16]
-    assert (HEAD, digest) == (b"qpqsnap1", VERSION_1), fields
+    assert (HEAD, digest) == (b"qpqsnap2", VERSION_2), fields
 
 
-VERSION_1 = "4a820a129a07986a"
+VERSION_2 = "32583edc30b6c5e4"
+
+# Written by the program that knew only version 1: outgoing(1, size=10), outgoing(2, state=State.DELIVERED),
+# relay(2, via=None, size=10) and incoming(1, size=10).
+VERSION_1 = bytes.fromhex(
+    "717071736e617031000002285549e6060000008e8c02582061616161616161616161616161616161616161616161616161616161"
+    "61616161500000000000000000000000000000000158200000000000000000000000000000000000000000000000000000000000"
+    "000001582062626262626262626262626262626262626262626262626262626262626262624a0000000000000000000064746f20"
+    "31f509010200000000638c0258206161616161616161616161616161616161616161616161616161616161616161500000000000"
+    "000000000000000000000240582062626262626262626262626262626262626262626262626262626262626262624064746f2032"
+    "f5090102020000007b8c0a5820d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab354a000000000000"
+    "00000000582061616161616161616161616161616161616161616161616161616161616161615820626262626262626262626262"
+    "626262626262626262626262626262626262626240f4090202182004000000ac8c04582061616161616161616161616161616161"
+    "61616161616161616161616161616161500000000000000000000000000000000158206262626262626262626262626262626262"
+    "626262626262626262626262626262582000000000000000000000000000000000000000000000000000000000000000016a3120"
+    "7878787878787878f40007188a58206e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e40"
+)
+
+
+def test_a_snapshot_of_version_1_is_read_and_written_anew(tmp_path: Path) -> None:
+    operations, whole = read(VERSION_1)
+    sent, delivered = outgoing(1, size=10), outgoing(2, state=State.DELIVERED)
+    assert operations == [
+        replace(sent, sealed=None),
+        delivered,
+        relay(2, via=None, size=10),
+        incoming(1, size=10),
+    ]
+    assert whole == 0
+    flash = Flash.__new__(Flash)
+    (tmp_path / "flash").mkdir()
+    (tmp_path / "flash" / "qpq.snap").write_bytes(VERSION_1)
+    flash.__init__(tmp_path)  # type: ignore[misc]
+    assert [entry.post_quantum for entry in flash.keeper.database.outbox(ANNA)] == [False, None]
+    flash.keeper.apply((session(1),))
+    flash.run(5.0)
+    data = (tmp_path / "flash" / "qpq.snap").read_bytes()
+    assert data.startswith(HEAD)
+    assert session(1) in list(flash.power_cut().keeper.restore())
+
+
+def test_what_a_session_was_in_between_is_not_written(flash: Flash) -> None:
+    flash.keeper.apply((outgoing(1), session(1, size=100)))
+    flash.run(5.0)
+    before = flash.keeper.snapshot.size
+    for number in range(50):
+        flash.keeper.apply((session(1, size=900 - number), session(2)))
+    flash.keeper.apply((SessionDelete(ANNA, BERT, session(2).session_id),))
+    flash.run(5.0)
+    assert 900 < flash.keeper.snapshot.size - before < 1300
+    kept = [row for row in flash.power_cut().keeper.restore() if isinstance(row, SessionPut)]
+    assert kept == [session(1, size=851)]
+
+
+def test_sessions_of_a_user_who_is_gone_do_not_come_back(flash: Flash) -> None:
+    flash.keeper.apply((session(1, user=BERT), session(1)))
+    flash.run(5.0)
+    flash.keeper.apply((session(2, user=BERT), session(2)))
+    flash.keeper.apply((UserDelete(BERT),))
+    flash.run(5.0)
+    kept = [row for row in flash.power_cut().keeper.restore() if isinstance(row, SessionPut)]
+    assert kept == [session(1), session(2)]
+
+
+def test_many_sessions_that_change_have_the_file_written_anew(flash: Flash) -> None:
+    flash.run(5.0)
+    flash.keeper.apply([session(number, size=2000) for number in range(40)])
+    flash.run(10.0)
+    assert len([row for row in flash.power_cut().keeper.restore() if isinstance(row, SessionPut)]) > 15
+
+
+def test_keys_have_their_part_of_a_snapshot_behind_what_users_wrote() -> None:
+    database = fresh()
+    database.apply([incoming(number, size=900) for number in range(200)])
+    database.apply([session(number) for number in range(200)])
+    database.apply([prekey(number) for number in range(100)])
+    database.apply([bundle(number) for number in range(100)])
+    again = list(fresh(*read(HEAD + block(Dump(database, 160 * 1024).items))[0]).restore())
+    sessions = [row for row in again if isinstance(row, SessionPut)]
+    assert 50 < len(sessions) < 100
+    assert sessions[-1] == session(199), "those used last go in first"
+    assert 10 < len([row for row in again if isinstance(row, PrekeyPut)]) <= 100
+    assert 10 < len([row for row in again if isinstance(row, BundlePut)]) <= 100
 
 
 def test_a_snapshot_cut_at_any_byte_is_read_up_to_its_last_whole_block() -> None:
@@ -198,7 +311,7 @@ def test_a_bit_that_fell_over_ends_the_reading_there() -> None:
 
 def test_a_newer_snapshot_and_what_is_none_are_told_apart() -> None:
     with pytest.raises(StoreTooNewError, match="update the program"):
-        read(b"qpqsnap2" + bytes(10))
+        read(b"qpqsnap3" + bytes(10))
     for other in (b"my diary", b"qpqsnap0" + bytes(10), HEAD + block([b"\0\0\0\1\xff"]), HEAD + block([b"\0\0"])):
         with pytest.raises(StoreDamagedError):
             read(other)
@@ -407,7 +520,7 @@ def test_a_smaller_store_takes_of_a_snapshot_what_has_room(tmp_path: Path) -> No
     path = str(tmp_path / "qpq.snap")
     operations = [incoming(number, size=3000) for number in range(60)]
     assert write(path, Job(HEAD + block(map(item, operations)), False)) == ""
-    database = Database(":memory:", max_bytes=100_000)
+    database = Database(":memory:", max_bytes=120_000)
     assert load(path, database) == (os.stat(path).st_size,) * 2
     assert 10 < len(database.inbox(ANNA)) < 60
 
@@ -464,12 +577,54 @@ def test_the_file_never_has_more_than_its_bytes_and_is_written_anew_rarely(flash
         anew += flash.keeper.snapshot.size < before
         appended += written
     assert largest <= MAX_BYTES
-    assert 1 <= anew <= 8
-    assert appended < 5 * 900 * 800
+    assert 1 <= anew <= 120, "for what was deleted, and at half of the rate for that"
+    assert appended < 5 * 900 * 800 + 900 * 60 * PURGE_RATE
     after = flash.power_cut().keeper.database
     assert [entry.text for entry in after.inbox(ANNA)] == [
         incoming(number, size=400).text for number in range(820, 900)
     ]
+
+
+def on_flash(flash: Flash) -> bytes:
+    with open(flash.path, "rb") as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("how", ["deleted", "expired", "removed"])
+def test_what_was_deleted_leaves_flash_within_a_minute_and_nothing_more_is_written(flash: Flash, how: str) -> None:
+    flash.keeper.apply((incoming(1), outgoing(2)))
+    flash.run(10.0)
+    text = b"to 2" if how == "expired" else b"1 xxx"
+    assert text in on_flash(flash)
+    operation = {
+        "deleted": MessageDelete(ANNA, incoming(1).message_id),
+        "expired": OutboxState(ANNA, outgoing(2).message_id, State.EXPIRED, 0),
+        "removed": UserDelete(ANNA),
+    }[how]
+    flash.keeper.apply((operation,))
+    flash.run(PURGE_S + 1)
+    assert text not in on_flash(flash)
+    assert flash.run(86_400.0) == 0
+    flash.power_cut()
+
+
+def test_deletions_without_end_cost_flash_half_of_its_rate(flash: Flash) -> None:
+    flash.keeper.apply([incoming(number, size=1500) for number in range(100)])
+    flash.run(10.0)
+    written = 0
+    for number in range(100, 600):
+        gone = MessageDelete(ANNA, incoming(number - 100).message_id)
+        flash.keeper.apply((incoming(number, size=20), gone))
+        written += flash.run(60.0)
+    assert written <= 500 * 60 * PURGE_RATE + 500 * 600 + 2 * MAX_BYTES
+
+
+def test_a_clean_stop_leaves_nothing_of_what_was_deleted(flash: Flash) -> None:
+    flash.keeper.apply((incoming(1),))
+    flash.run(10.0)
+    flash.keeper.apply((MessageDelete(ANNA, incoming(1).message_id),))
+    flash.keeper.close()
+    assert b"1 xxx" not in on_flash(flash)
 
 
 def test_no_more_than_its_rate_is_written_for_long_and_later_all_is_there(flash: Flash) -> None:

@@ -234,3 +234,14 @@ def test_a_head_can_be_read_alone() -> None:
     assert cbor.read_head(bytes.fromhex("ff05"), 1) == (0, 5, 2)
     with pytest.raises(TruncatedError):
         cbor.read_head(b"", 0)
+
+
+def test_the_front_item_is_read_with_where_it_ends() -> None:
+    for value in (0, 500, b"bytes", "text", [1, [2]], {1: b"x"}):
+        data = cbor.encode(value)
+        for more in (b"", b"\0", b"\xff" * 9):
+            assert cbor.decode_prefix(data + more) == (value, len(data))
+    with pytest.raises(TooLongError):
+        cbor.decode_prefix(bytes(9), cbor.Limits(length=8))
+    with pytest.raises(TruncatedError):
+        cbor.decode_prefix(b"\x82\x00")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from qpq.crypto import channels, sealing
+from qpq.crypto import channels, kem, ratchet, sealing, xwing
 from qpq.discovery import beacon_sockets, dnssd, trickle
 from qpq.link import certificates, connection
+from qpq.mesh import pairs
 from qpq.mesh.limits import Limits
 from qpq.wire import beacon, body, codec, codec_mesh, envelope, frames, reconcile
 
@@ -34,7 +35,7 @@ def table(heading: str) -> dict[int, str]:
 
 def test_there_is_an_example_of_every_kind_of_bytes() -> None:
     kinds = {"cbor", "certificate", "frames", "envelope", "seal", "body", "beacon", "link"}
-    kinds |= {"channel", "reconcile", "link_mesh"}
+    kinds |= {"channel", "reconcile", "link_mesh", "session"}
     assert {name.removesuffix(".json") for name, _, _ in EXAMPLES} == kinds
     assert PAGE.count("```") == 2 * len(EXAMPLES)
 
@@ -57,6 +58,7 @@ def test_the_tables_of_numbers_are_those_of_the_program() -> None:
     assert table("## 8. Channels") == {kind.value: kind.name for kind in channels.ChannelKind}
     assert table("## 9. Set reconciliation") == {0: "SKIP", 1: "FINGERPRINT", 2: "LIST"}
     assert table("## 5. Envelope") == {mode.value: mode.name for mode in envelope.Mode}
+    assert table("**Body.**") == {kind.value: kind.name for kind in body.BodyKind}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,19 @@ def test_the_tables_of_numbers_are_those_of_the_program() -> None:
     [
         ("| payload of an envelope | {} bytes |", envelope.MAX_PAYLOAD),
         ("| text of a message | {} bytes of UTF-8 |", body.MAX_TEXT),
+        ("Text is UTF-8, at most {} bytes", body.MAX_TEXT),
+        ("A bundle has at\nmost {} bytes", body.MAX_BUNDLE),
+        ("multiple of {} bytes (1 to 256", body.PADDING_STEP),
+        ("At most {} sessions of two users", pairs.PAIR_SESSIONS),
+        ("within the last {} days and was not used", LIMITS.bundle_s // 86_400),
+        ("route is found within {} seconds", LIMITS.keys_search_s),
+        ("KEYS come within {} seconds more", int(LIMITS.keys_wait_s)),
+        ("asked again after {} minutes", int(LIMITS.keys_again_s) // 60),
+        ("at most once in {} seconds, an hour", int(LIMITS.keys_wanted_s)),
+        ("an hour, and {} minutes to one sender", int(LIMITS.keys_renew_s) // 60),
+        ("new ratchet key for {} hours sends TURN", LIMITS.session_turn_s // 3600),
+        ("second ({} and 64 at once)", LIMITS.agreement_burst),
+        ("second (32 and {} at once)", LIMITS.control_burst),
         ("| envelope as stored | {} bytes |", envelope.MAX_ENVELOPE),
         ("the receiver's max_frame, at most {} bytes from this program", frames.MAX_FRAME),
         ("| max_frame | at least {} bytes;", frames.MIN_MAX_FRAME),
@@ -105,6 +120,14 @@ def test_the_tables_of_numbers_are_those_of_the_program() -> None:
         ("| time from the link to HELLO | {} seconds |", int(LIMITS.hello_s)),
         ("usable for {} seconds; otherwise", int(LIMITS.settled_s)),
         ("It adds {} bytes. Who sent", sealing.OVERHEAD),
+        ("X-Wing ciphertext ({})\n", xwing.CIPHERTEXT_BYTES),
+        ("SPK (32) || XPK ({}) ||", xwing.PUBLIC_BYTES),
+        ("[KEM key ({})]", kem.PUBLIC_BYTES),
+        ("[KEM ciphertext ({})]", kem.CIPHERTEXT_BYTES),
+        ("may leave out at most {} messages", ratchet.MAX_SKIP),
+        ("leaves out, keys kept for them | {} |", ratchet.MAX_SKIPPED),
+        ("each goes after {} days", ratchet.KEEP_S // 86_400),
+        ("last KEM step is {} hours ago", ratchet.KEM_INTERVAL_S // 3600),
         ("| ALPN | `{}` |", connection.P2P_ALPN),
         ("Service type `{}`", dnssd.SERVICE_TYPE),
         ("| `ver` | `{}`;", dnssd.VERSION),

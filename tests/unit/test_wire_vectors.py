@@ -10,12 +10,13 @@ import pytest
 from qpq.crypto import errors as crypto_errors
 from qpq.crypto.channels import day_tag, decode_share, encode_share, open_broadcast, seal_broadcast
 from qpq.crypto.identity import Address, SecretIdentity, address_of, parse_id, text_id
+from qpq.crypto.safety import matches, safety_number, scan_text
 from qpq.crypto.sealing import open_sealed, seal
 from qpq.link.certificates import make_certificate, sole_identity
 from qpq.wire import cbor, errors
 from qpq.wire.announce import announce_hash, verify_announce
 from qpq.wire.beacon import decode_beacon, encode_beacon
-from qpq.wire.body import decode_body, encode_body
+from qpq.wire.body import PADDING_STEP, Keys, KeysWanted, Turn, decode_body, encode_body
 from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_hash, envelope_id, verify_envelope
 from qpq.wire.frames import Announce, Query, Receipt, Reconcile, Route, Skipped, Transfer
@@ -49,6 +50,16 @@ READERS = {
     "length.json": lambda data: decode_varint(data, 0),
     "reconcile.json": lambda data: respond(Items(), data),
 }
+
+
+def test_safety_numbers() -> None:
+    for entry in load("safety.json")["numbers"]:
+        own, peer = (IDENTITIES[entry[who]].address for who in ("own", "peer"))
+        number = "".join(entry["number"].split())
+        assert safety_number(own, peer) == safety_number(peer, own) == number
+        assert number == "".join(sorted((entry["own_digits"], entry["peer_digits"])))
+        assert scan_text(own, peer) == entry["scan"]
+        assert matches(entry["scan"], peer, own, number)
 
 
 def test_making_the_vectors_again_gives_the_committed_files() -> None:
@@ -129,6 +140,18 @@ def test_bodies_read_and_write() -> None:
             case["text"],
             case["message_id"],
         )
+
+
+def test_padded_bodies_and_words_about_keys_read_and_write() -> None:
+    document = load("body.json")
+    first = decode_body(unhex(document["bodies"][0]["hex"]))
+    assert decode_body(unhex(document["padded"])) == first
+    assert encode_body(first, PADDING_STEP).hex() == document["padded"]
+    for case, kind in zip(document["keys"], (KeysWanted, Keys, Turn), strict=True):
+        word = decode_body(unhex(case["hex"]))
+        assert type(word) is kind
+        assert encode_body(word).hex() == case["hex"]
+        assert {name: case[name] for name in MAKER["plain"](word)} == MAKER["plain"](word)
 
 
 def test_the_seal_opens_for_its_recipient() -> None:

@@ -15,6 +15,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import mesh_vectors
+import people_vectors
+import session_vectors
 from vector_base import (
     ANNA,
     BERT,
@@ -37,7 +39,7 @@ from qpq.link.certificates import make_certificate
 from qpq.wire import cbor
 from qpq.wire.announce import announce_hash, sign_announce
 from qpq.wire.beacon import Beacon, decode_beacon, encode_beacon
-from qpq.wire.body import Body, decode_body, encode_body
+from qpq.wire.body import PADDING_STEP, Body, Keys, KeysWanted, Turn, decode_body, encode_body
 from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.envelope import (
     MAX_TIME,
@@ -78,12 +80,15 @@ def build() -> dict[str, Document]:
         "receipt.json": receipts(),
         "body.json": bodies(),
         "seal.json": seals(),
+        "bundle.json": session_vectors.bundles(),
+        "session.json": session_vectors.sessions(),
         "announce.json": announces(),
         "beacon.json": beacons(),
         "frames.json": frames(),
         "query.json": mesh_vectors.queries(),
         "reconcile.json": mesh_vectors.reconciliations(),
         "channel.json": mesh_vectors.channels(),
+        "safety.json": people_vectors.safety(),
         "link.json": link(),
         "link_mesh.json": mesh_vectors.link(_hello(4), _hello(301, links=5)),
     }
@@ -226,11 +231,17 @@ def bodies() -> Document:
         Body(secret, "noch einmal: grüße", message_id),
         Body(secret, "", secret),
     ]
+    words = [KeysWanted(secret), Keys(secret, draw("not really a bundle", 20), draw("envelope id", 32)), Turn(secret)]
     refused = [[0, secret, "x", secret], [1, secret, "x"], [0, secret, b"x"], [0, secret[1:], "x"], [0, secret]]
+    refused += [[9, secret, "x"], [2, secret, b"", bytes(32)], [2, secret, b"x", bytes(31)], [3, secret[1:]]]
+    padded, short = encode_body(cases[0], PADDING_STEP), encode_body(cases[0])
+    falsely = [padded + bytes(PADDING_STEP), padded[:-1], short + b"\x80", short + bytes(PADDING_STEP - len(short))]
     return {
-        "note": "the plaintext inside the seal",
+        "note": "the plaintext inside the seal; padded is the first body, padded; keys are kinds 1, 2 and 3",
         "bodies": [{**plain(body), "hex": encode_body(body).hex()} for body in cases],
-        "refused": [refusal(cbor.encode(items).hex(), decode_body) for items in refused],
+        "padded": padded.hex(),
+        "keys": [{**plain(word), "hex": encode_body(word).hex()} for word in words],
+        "refused": [refusal(data.hex(), decode_body) for data in [*map(cbor.encode, refused), *falsely]],
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "node"))
+sys.path[:0] = [str(ROOT / "node"), str(ROOT / "tests")]
 
 from qpq.crypto.identity import SecretIdentity  # noqa: E402
 from qpq.crypto.primitives import sha256  # noqa: E402

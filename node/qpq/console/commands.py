@@ -75,6 +75,7 @@ _PEER = Argument("peer", Kind.PEER)
 _USER = Argument("name", Kind.USER)
 _TOPIC = Argument("topic", Kind.TOPIC)
 _LIMIT = Option("--limit", Kind.COUNT, "show at most so many (default 40)")
+_YES = Option("--yes", None, "do not ask")
 _SECRET = Option("--passphrase-stdin", None, "read the passphrase from the first line of standard input")
 
 COMMANDS: tuple[Command, ...] = (
@@ -190,6 +191,31 @@ COMMANDS: tuple[Command, ...] = (
         (Argument("name", Kind.USER, required=False),),
         (Option("--file", Kind.FILE, "from the file (else standard input)"), _SECRET),
     ),
+    Command(
+        ("verify",), "verify", Role.USER, "show the safety number with a peer; with what the peer shows: compare",
+        (_PEER, Argument("number", Kind.TEXT, required=False, rest=True)),
+        (
+            Option("--accept", None, "accept the new key that claims this petname, without comparing"),
+            Option("--undo", None, "keep the old key; else: this peer is not verified any more"),
+        ),
+        restricted=True,
+    ),
+    Command(
+        ("privacy",), "privacy", Role.USER, "show or switch what hides the length of your messages, and its cost",
+        (Argument("setting", Kind.SETTING, required=False), Argument("value", Kind.SWITCH, required=False)),
+        restricted=True,
+    ),
+    Command(
+        ("lock", "set"), "lock.set", Role.ADMIN, "put the keys and messages on disk under a passphrase, or another one",
+        (), (_SECRET,),
+    ),
+    Command(
+        ("lock", "key-file"), "lock.key_file", Role.ADMIN, "put them under a key file; one is made if there is none",
+        (Argument("path", Kind.FILE),),
+    ),
+    Command(("lock", "off"), "lock.off", Role.ADMIN, "take the passphrase or key file away", (), (_YES,)),
+    Command(("unlock",), "unlock", Role.ADMIN, "open a node that waits for its passphrase", (), (_SECRET,)),
+    Command(("wipe",), "wipe", Role.ADMIN, "destroy the keys, then everything this node keeps", (), (_YES,)),
     Command(("status",), "status", Role.READ, "show what the node does", restricted=True),
     Command(("version",), "version", Role.READ, "show the version", restricted=True),
     Command(("doctor",), "doctor", Role.READ, "look for what is wrong, and say what to do"),

@@ -10,7 +10,7 @@ from qpq.console.document import rows, text
 from qpq.console.editor import Completion
 from qpq.console.errors import ConsoleError
 from qpq.console.safe import safe
-from qpq.console.values import Kind
+from qpq.console.values import CHOICES, Kind
 from qpq.console.words import quote, split
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Directory:
     def names(self, kind: Kind) -> list[str]:
         """Return the names of one kind, none when the daemon does not tell."""
         if kind not in _ASKED:
-            return []
+            return list(CHOICES.get(kind, ()))
         asked, names = self._known.get(kind, (-FRESH_SECONDS, []))
         if self._clock() - asked >= FRESH_SECONDS:
             names = [name for command in _ASKED[kind] for name in self._ask(command, kind)]

@@ -69,6 +69,7 @@ def doctor(context: Context, *, as_json: bool) -> int:
 def examine(facts: Document) -> list[Finding]:
     """Judge the daemon's facts (``daemon.doctor_data``); what is missing in them is not judged."""
     judges = {
+        "lock": _lock,
         "sockets": _sockets,
         "firewall": _firewall,
         "interfaces": _multicast,
@@ -134,6 +135,19 @@ def _own_storage(path: str) -> Document:
     except OSError as error:
         return {"path": path, "error": error.strerror or str(error)}
     return {"path": path, "free": state.f_bavail * state.f_frsize, "writable": os.access(path, os.W_OK)}
+
+
+def _lock(facts: Document) -> Iterator[Finding]:
+    row = as_document(facts.get("lock"))
+    protection = text(row, "protection", "none")
+    if text(row, "state") == "locked":
+        problem = f" ({text(row, 'problem')})" if text(row, "problem") else ""
+        advice = "until then this node does nothing else"
+        yield Finding("lock", Level.WRONG, f"locked: it waits for {text(row, 'waits_for')}{problem}", advice)
+    elif protection == "none":
+        yield Finding("lock", Level.OK, "keys and messages on disk are readable for whoever takes it (qpq lock set)")
+    else:
+        yield Finding("lock", Level.OK, f"keys and messages on disk are under a {protection.replace('-', ' ')}")
 
 
 def _sockets(facts: Document) -> Iterator[Finding]:

@@ -172,6 +172,30 @@ def _broadcast(context: Context, invocation: Invocation) -> int:
     return broadcast(context, invocation)
 
 
+def _verify(context: Context, invocation: Invocation) -> int:
+    from qpq.console.people import verify  # noqa: PLC0415 (a router loads what a command needs)
+
+    return verify(context, invocation)
+
+
+def _privacy(context: Context, invocation: Invocation) -> int:
+    from qpq.console.people import privacy  # noqa: PLC0415 (a router loads what a command needs)
+
+    return privacy(context, invocation)
+
+
+def _name(context: Context, invocation: Invocation) -> int:
+    from qpq.console.people import name  # noqa: PLC0415 (a router loads what a command needs)
+
+    return name(context, invocation)
+
+
+def _user_add(context: Context, invocation: Invocation) -> int:
+    from qpq.console.people import user_add  # noqa: PLC0415 (a router loads what a command needs)
+
+    return user_add(context, invocation)
+
+
 def _subscribe(context: Context, invocation: Invocation) -> int:
     from qpq.console.channels import subscribe  # noqa: PLC0415 (a router loads what a command needs)
 
@@ -202,6 +226,12 @@ def _import(context: Context, invocation: Invocation) -> int:
     return import_user(context, invocation)
 
 
+def _locking(context: Context, invocation: Invocation) -> int:
+    from qpq.console import locking  # noqa: PLC0415 (a router loads what a command needs)
+
+    return locking.COMMANDS[invocation.command.name](context, invocation)
+
+
 def _doctor(context: Context, invocation: Invocation) -> int:
     from qpq.console.doctor import doctor  # noqa: PLC0415 (a router loads what a command needs)
 
@@ -215,8 +245,17 @@ _HANDLERS: dict[str, Handler] = {
     "mesh subscribe": _subscribe,
     "mesh channels": _channels,
     "mesh identity": _identity,
+    "mesh name": _name,
+    "mesh user add": _user_add,
     "mesh user export": _export,
     "mesh user import": _import,
+    "verify": _verify,
+    "privacy": _privacy,
+    "lock set": _locking,
+    "lock key-file": _locking,
+    "lock off": _locking,
+    "unlock": _locking,
+    "wipe": _locking,
     "version": _version,
     "metrics": _metrics,
     "doctor": _doctor,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.console import qr, qr_show, render
-from qpq.console.document import as_document, text
+from qpq.console.document import as_document, rows, text
 from qpq.console.errors import DONE, ConsoleError, UsageError
 from qpq.console.files import read_file, write_new
 from qpq.console.safe import safe, safe_lines
 
 if TYPE_CHECKING:
     from qpq.console.context import Context
-    from qpq.console.document import Document
+    from qpq.console.document import Document, Json
     from qpq.console.parser import Invocation
 
 QR_PREFIX = "QPQ:"
@@ -66,18 +66,30 @@ def import_user(context: Context, invocation: Invocation) -> int:
         passphrase = _passphrase(context, invocation, twice=False)
     elif _from_input(invocation):
         first, _, rest = context.read_input(MAX_ARMOUR + MAX_PASSPHRASE).partition(b"\n")
-        passphrase, armour = _utf8(first.removesuffix(b"\r")), _ascii(rest)
+        passphrase, armour = decode_passphrase(first.removesuffix(b"\r")), _ascii(rest)
     else:
         raise UsageError("standard input holds the export: give the passphrase there too, with --passphrase-stdin")
     args: Document = {"armour": armour, "passphrase": passphrase}
     if invocation.text("name"):
         args["name"] = invocation.text("name")
     result = context.request("mesh.user.import", args, timeout=SLOW_SECONDS)
+    show_with_claims(context, invocation, result)
+    return DONE
+
+
+def show_with_claims(context: Context, invocation: Invocation, result: Json) -> bool:
+    """Print a result, and loudly on stderr which keys have changed with it; whether any has."""
+    claims = rows(as_document(result), "changed")
     if context.json or invocation.flag("--json"):
         context.show_document(result)
-    else:
+    elif not claims:
         context.show(render.done(result, context.wall()))
-    return DONE
+    else:
+        shown = {key: value for key, value in as_document(result).items() if key != "changed"}
+        context.show(render.done(shown, context.wall()))
+    for claim in claims:
+        context.complain("\n".join(render.changed(claim)))
+    return bool(claims)
 
 
 def qr_code(context: Context, content: str) -> list[str]:
@@ -95,7 +107,7 @@ def _from_input(invocation: Invocation) -> bool:
 def _passphrase(context: Context, invocation: Invocation, *, twice: bool) -> str:
     """Ask on the terminal without echo, or take the first line of standard input; raises UsageError."""
     if _from_input(invocation):
-        return _utf8(context.read_input(MAX_PASSPHRASE).partition(b"\n")[0].removesuffix(b"\r"))
+        return decode_passphrase(context.read_input(MAX_PASSPHRASE).partition(b"\n")[0].removesuffix(b"\r"))
     if not context.terminal.is_input_tty:
         raise UsageError("there is no terminal to ask for a passphrase; use --passphrase-stdin")
     given = context.errors.ask_secret("passphrase: ")
@@ -106,7 +118,8 @@ def _passphrase(context: Context, invocation: Invocation, *, twice: bool) -> str
     return given
 
 
-def _utf8(data: bytes) -> str:
+def decode_passphrase(data: bytes) -> str:
+    """Return a passphrase that came as bytes; raises UsageError."""
     try:
         found = data.decode("utf-8")
     except UnicodeDecodeError:

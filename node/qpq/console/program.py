@@ -49,12 +49,21 @@ def run(
         context.close()
 
 
+def wipe_here(context: Context) -> int:
+    """Wipe a node that does not run, in this process."""
+    from qpq.daemon.main import wipe as wipe_daemon  # noqa: PLC0415 (the daemon is no part of a console)
+
+    return wipe_daemon(["--data-dir", context.data_dir, "--socket", context.socket], context.environ)
+
+
 def _context(context: Context, arguments: Arguments, environ: Mapping[str, str]) -> Context:
     bound = arguments.options.get("--as", "")
     user = arguments.options.get("--user") or environ.get("QPQ_USER", "")
     if user and not bound:
         convert(Kind.USER, user)
     data_dir, socket = locate(arguments.options, environ)
+    if "--config" in arguments.options:  # for what may be done here in the daemon's place
+        environ = {**environ, "QPQ_CONFIG": arguments.options["--config"]}
     return replace(
         context,
         environ=environ,

@@ -19,6 +19,8 @@ SHORT_MESSAGE = 8
 MAX_CELL = 40
 MAX_ROWS = 2000
 MAX_DEPTH = 4
+_MARKS = {"verified": "verified", "changed": "KEY CHANGED"}
+_SEALED = {True: ", post-quantum", False: ", not post-quantum"}
 
 
 def table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
@@ -42,10 +44,26 @@ def short_id(value: str) -> str:
 
 
 def who(row: Document, key: str) -> str:
-    """Return a peer as its petname with a short id, or the short id alone."""
+    """Return a peer as its petname with a short id, or the short id alone; marked where its key is worth a word."""
     name = text(row, key + "_name") or text(row, "name")
-    short = short_id(text(row, key)) or "?"
-    return f"{safe_name(name)} ({short})" if name else short
+    mark = _MARKS.get(text(row, key + "_trust"), "")
+    about = [short_id(text(row, key)) or "?", *([mark] if mark else [])]
+    if name:
+        return f"{safe_name(name)} ({', '.join(about)})"
+    return f"{about[0]} ({mark})" if mark else about[0]
+
+
+def changed(row: Document) -> list[str]:
+    """Return, loudly, that a petname is claimed by another id, and what to do."""
+    name = safe_name(text(row, "name", "-"))
+    user = safe_name(text(row, "user"))
+    return [
+        f"THE KEY OF {name} HAS CHANGED" + (f" (for user {user})" if user else ""),
+        f"  it was {safe_name(text(row, 'old', '-'))}",
+        f"  and {safe_name(text(row, 'new', '-'))} claims the name now",
+        f"  nothing is sent to {name} until that is settled: compare numbers with: verify {name}",
+        f"  accept the new key: verify {name} --accept; keep the old one: verify {name} --undo",
+    ]
 
 
 def peers(result: Json, _now: float) -> list[str]:
@@ -53,18 +71,19 @@ def peers(result: Json, _now: float) -> list[str]:
     body = [
         (
             who(row, "id"),
+            safe_name(text(row, "trust", "-")),
             safe_name(text(row, "state", "-")),
             relative.milliseconds(number(row, "rtt_ms")),
             safe_name(text(row, "via", "-")),
             relative.duration(number(row, "age_s")),
             safe_name(text(row, "address", "-")),
-            _users(row) + _reason(row),
+            _users(row) + _known(row) + _reason(row),
         )
         for row in rows(result, "peers")
     ]
     if not body:
         return ["no peers yet; they are found by themselves, or dialled with: mesh server <host:port>"]
-    return table(("PEER", "STATE", "RTT", "VIA", "AGE", "ADDRESS", "USERS"), body)
+    return table(("PEER", "TRUST", "STATE", "RTT", "VIA", "AGE", "ADDRESS", "USERS"), body)
 
 
 def inbox(result: Json, now: float) -> list[str]:
@@ -166,14 +185,25 @@ def event(row: Document, now: float) -> list[str]:
         return [f"{_short_message(row)}  {_state(row)}"]
     if kind == "peer":
         up = flag(row, "up") or text(row, "state") == "up"
-        return [f"peer {who(row, 'id')} {'is linked' if up else 'is gone'}  {safe_name(text(row, 'address'))}".rstrip()]
-    return []
+        where = safe_name(text(row, "address"))
+        return [f"peer {who(row, 'id')} {'is linked' if up else 'is gone'}  {where}{_known(row)}".rstrip()]
+    return changed(row) if kind == "changed" else []
 
 
 def _users(row: Document) -> str:
-    named = [text(item, "name") or short_id(text(item, "id")) for item in rows(row, "users")]
+    named = [(text(item, "name") or short_id(text(item, "id"))) + _mark(item) for item in rows(row, "users")]
     found = named or [short_id(item) for item in texts(row, "users")]
     return safe(", ".join(item for item in found if item))
+
+
+def _mark(row: Document) -> str:
+    mark = _MARKS.get(text(row, "trust"), "")
+    return f" ({mark})" if mark else ""
+
+
+def _known(row: Document) -> str:
+    known = text(row, "known_id")
+    return f" [THE KEY AT THIS ADDRESS HAS CHANGED: it was {short_id(known)}]" if known else ""
 
 
 def _reason(row: Document) -> str:
@@ -184,7 +214,9 @@ def _reason(row: Document) -> str:
 def _state(row: Document) -> str:
     state = safe_name(text(row, "state", "-"))
     copies = number(row, "copies")
-    return f"{state} ({copies:.0f} copies)" if state == "relayed" and copies else state
+    shown = f"{state} ({copies:.0f} copies)" if state == "relayed" and copies else state
+    sealed = row.get("post_quantum")
+    return shown + (_SEALED[sealed] if isinstance(sealed, bool) else "")
 
 
 def _short_message(row: Document) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FROM_INPUT = "-"
 DELIVERED = "delivered"
 EXPIRED = "expired"
+_FOLLOWED = frozenset({"state", "copies", "post_quantum"})
 
 
 def send(context: Context, invocation: Invocation) -> int:
@@ -87,5 +88,5 @@ def _wait(context: Context, answer: Document, seconds: int) -> Document:
         event = client.wait_event(deadline, lambda event: event.get("event") == "state" and event.get("id") == number)
         if event is None:
             break
-        found.update({key: value for key, value in event.items() if key in {"state", "copies"}})
+        found.update({key: value for key, value in event.items() if key in _FOLLOWED})
     return found

@@ -105,7 +105,7 @@ class Terminal:
         self.write(prompt)
         try:
             with self._changed(_make_secret):
-                line = self._read_line()
+                line = self._read_line("passphrase")
         finally:
             self.write("\n")
         try:
@@ -113,12 +113,18 @@ class Terminal:
         except UnicodeDecodeError:
             raise ConsoleError("the passphrase is not valid UTF-8") from None
 
-    def _read_line(self) -> bytes:
+    def ask_line(self, prompt: str) -> str:
+        """Ask for a line that is shown; raises ConsoleError at the end of input."""
+        self.write(prompt)
+        with self._changed(_make_line):
+            return self._read_line("answer").decode("utf-8", "replace").strip()
+
+    def _read_line(self, what: str) -> bytes:
         line = b""
         while not line.endswith(b"\n"):
             data = self.read()
             if not data or len(line) > MAX_SECRET:
-                raise ConsoleError("no passphrase was given")
+                raise ConsoleError(f"no {what} was given")
             line += data
         return line.rstrip(b"\r\n")
 
@@ -159,6 +165,11 @@ def _make_breakable(mode: list[Any]) -> None:
 def _make_secret(mode: list[Any]) -> None:
     mode[_IFLAG] |= termios.ICRNL
     mode[_LFLAG] = (mode[_LFLAG] | termios.ICANON | termios.ISIG) & ~termios.ECHO
+
+
+def _make_line(mode: list[Any]) -> None:
+    mode[_IFLAG] |= termios.ICRNL
+    mode[_LFLAG] |= termios.ICANON | termios.ISIG | termios.ECHO
 
 
 def _restore(descriptor: int, mode: list[Any]) -> None:

@@ -44,6 +44,12 @@ class Kind(Enum):
     COUNT = "count"
     FILE = "file"
     COMMAND = "command"
+    SETTING = "setting"
+    SWITCH = "switch"
+
+
+CHOICES: dict[Kind, tuple[str, ...]] = {Kind.SETTING: ("padding",), Kind.SWITCH: ("on", "off")}
+"""The words of the kinds that have no others."""
 
 
 def convert(kind: Kind, word: str) -> str | int:
@@ -52,6 +58,8 @@ def convert(kind: Kind, word: str) -> str | int:
         return word
     if not word.isprintable():
         raise UsageError(f"{kind.value}: control characters are not allowed")
+    if kind in CHOICES:
+        return _choice(kind, word)
     return _CONVERTERS[kind](word)
 
 
@@ -66,6 +74,12 @@ def check_text(text: str) -> str:
     if size > MAX_TEXT_BYTES:
         raise UsageError(f"the text has {size} bytes; at most {MAX_TEXT_BYTES} (32 KiB) can be sent in one message")
     return text
+
+
+def _choice(kind: Kind, word: str) -> str:
+    if word not in CHOICES[kind]:
+        raise UsageError(f"{kind.value} {word!r}: write {' or '.join(CHOICES[kind])}")
+    return word
 
 
 def _duration(word: str, least: int, most: int, what: str) -> int:

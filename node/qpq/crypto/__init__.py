@@ -1,1 +1,1 @@
-"""The one face over libsodium: identities, sealing, passphrase exports."""
+"""The one face over libsodium and ML-KEM: identities, sealing, sessions, passphrase exports."""

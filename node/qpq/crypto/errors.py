@@ -11,6 +11,10 @@ class AuthenticationError(CryptoError):
     """A ciphertext was altered, or was made for somebody else: drop it."""
 
 
+class KeyGoneError(CryptoError):
+    """A message whose key was used before, or is no longer kept: only its sender can send it anew."""
+
+
 class IdentityError(CryptoError):
     """A text or key that is no identity; copy the id again, whole."""
 
@@ -29,3 +33,7 @@ class ChannelError(CryptoError):
 
 class ExportError(CryptoError):
     """An export text that is cut, altered or asks for too much; copy it again, whole."""
+
+
+class SafetyError(CryptoError):
+    """A text that is neither a safety number nor a scanned one; type or scan it again, whole."""

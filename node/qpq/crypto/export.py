@@ -72,7 +72,7 @@ def seal_export(data: bytes, passphrase: str, *, salt: bytes, nonce: bytes, cost
     """
     if len(data) > MAX_DATA:
         raise ExportError(f"{len(data)} bytes are too much for an export; at most {MAX_DATA} fit")
-    _check_cost(cost)
+    check_cost(cost)
     encoded = check_passphrase(passphrase)
     key = primitives.argon2id(encoded, salt, ops=cost.ops, memory=cost.memory_kib << 10)
     head = _HEAD.pack(cost.ops, cost.memory_kib, salt, nonce)
@@ -93,7 +93,7 @@ def open_export(text: str, passphrase: str, *, memory_kib: int = MAX_MEMORY_KIB)
         raise ExportError("the export is cut short: copy it again, whole")
     ops, wanted, salt, nonce = _HEAD.unpack_from(raw)
     cost = Cost(ops, wanted)
-    _check_cost(cost)
+    check_cost(cost)
     if cost.memory_kib > memory_kib:
         raise ExportError(
             f"the export needs {cost.memory_kib} KiB of memory, more than the {memory_kib} KiB there are for it:"
@@ -126,7 +126,8 @@ def _unarmour(text: str) -> bytes:
     return raw
 
 
-def _check_cost(cost: Cost) -> None:
+def check_cost(cost: Cost) -> None:
+    """Raise ExportError for a cost out of its limits."""
     if not (
         1 <= cost.ops <= MAX_OPS
         and _MIN_MEMORY_KIB <= cost.memory_kib <= MAX_MEMORY_KIB

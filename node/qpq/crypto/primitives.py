@@ -7,7 +7,9 @@ themselves and would read past a short key, so each function here does. All valu
 
 from __future__ import annotations
 
+from hashlib import sha3_256 as _sha3_256
 from hashlib import sha256 as _sha256
+from hashlib import sha512 as _sha512
 from hmac import compare_digest as _compare_digest
 from hmac import digest as _hmac_digest
 from struct import pack as _pack
@@ -32,6 +34,16 @@ _MAX_TAG = 255
 def sha256(data: bytes) -> bytes:
     """Return SHA-256 of ``data`` (FIPS 180-4), 32 bytes."""
     return _sha256(data).digest()
+
+
+def sha512(data: bytes) -> bytes:
+    """Return SHA-512 of ``data`` (FIPS 180-4), 64 bytes."""
+    return _sha512(data).digest()
+
+
+def sha3_256(data: bytes) -> bytes:
+    """Return SHA3-256 of ``data`` (FIPS 202), 32 bytes."""
+    return _sha3_256(data).digest()
 
 
 def tagged_hash(tag: bytes, *fields: bytes) -> bytes:

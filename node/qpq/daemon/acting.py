@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.crypto.identity import Address, text_id
+from qpq.daemon.commands import FailedError
+from qpq.store import trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,12 +42,38 @@ class Acting:
         yield from node.store.correspondents(user.address)
 
     def _petname(self, user: User | None, key: Address | Identity) -> str:
-        """Return what ``user`` calls somebody; a user of this node goes by the own name; empty: no name."""
+        """Return what ``user`` calls somebody; empty: nothing.
+
+        A user of this node goes by the own name, unless ``user`` calls somebody else so.
+        """
         if user is None:
             return ""
         address = Address(key)
         own = next((local.name for local in self._node.keyring.users if local.address == address), "")
+        if own and trust.holder(user, own) not in {None, address}:
+            own = ""
         return user.petnames.get(address, own)
+
+    def _trust(self, user: User | None, key: Address | Identity) -> str | None:
+        """Return what ``user`` knows of somebody, as a word; None: nobody asks, or one of the own ids is meant."""
+        if user is None or key == user.address:
+            return None
+        return trust.trust_of(user, Address(key)).value
+
+    def _recipient(self, user: User, text: str) -> Address:
+        """Return to whom ``text`` sends; raises FailedError for a petname that another id claims.
+
+        Who types an id says which one is meant.
+        """
+        address = self._resolve(user, text)
+        new = user.changed.get(address)
+        if new is not None and trust.holder(user, text) == address:
+            name = user.petnames[address]
+            raise FailedError(
+                f"THE KEY OF {name} HAS CHANGED: it was {text_id(address)}, {text_id(new)} claims the name now. Nothing"
+                f" was sent. Compare numbers with: verify {name}; accept the new key with: verify {name} --accept"
+            )
+        return address
 
     def _users(self, users: Iterable[User]) -> list[dict[str, str]]:
         return [{"name": user.name, "id": text_id(user.address)} for user in users]

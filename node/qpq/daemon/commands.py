@@ -25,6 +25,7 @@ MAX_PEER = 128
 MAX_TOPIC = 64
 MAX_SHARE = 1024
 MAX_PASSPHRASE = 1024
+MAX_PATH = 1024
 MAX_ARMOUR = 192 * 1024
 MAX_TTL = 30 * 86400
 MAX_LIMIT = 1000
@@ -186,6 +187,29 @@ COMMANDS: Mapping[str, Command] = {
         True,
         {"peer": _PEER, "petname": Text(_PETNAME_LENGTH, least=0, optional=True, allowed="a name, or nothing")},
     ),
+    "verify": Command(
+        Role.USER,
+        True,
+        {
+            "peer": _PEER,
+            "number": Text(MAX_SHARE, lines=True, optional=True, allowed="60 digits, or what a camera read"),
+            "accept": Flag(),
+            "undo": Flag(),
+        },
+    ),
+    "privacy": Command(
+        Role.USER,
+        True,
+        {
+            "setting": Text(16, pattern=re.compile("padding"), optional=True, allowed="padding"),
+            "value": Text(3, pattern=re.compile("on|off"), optional=True, allowed="on or off"),
+        },
+    ),
+    "lock.set": Command(Role.ADMIN, False, {"passphrase": _SECRET}),
+    "lock.key_file": Command(Role.ADMIN, False, {"path": Text(MAX_PATH, allowed="the path of a key file")}),
+    "lock.off": Command(Role.ADMIN, False, {}),
+    "unlock": Command(Role.ADMIN, False, {"passphrase": _SECRET}),
+    "wipe": Command(Role.ADMIN, False, {}),
     "mesh.store": Command(Role.READ_ONLY, True, {}),
     "mesh.route": Command(Role.READ_ONLY, True, {}),
     "mesh.ping": Command(Role.USER, True, {"peer": _PEER}),

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from qpq import __version__
-from qpq.crypto.identity import text_id
+from qpq.crypto.identity import ID_BYTES, text_id
 from qpq.daemon import doctor_data, memory, metrics
 from qpq.daemon.acting import Acting
 from qpq.daemon.commands import MAX_LIMIT, FailedError, Role
 from qpq.daemon.handlers_mesh import MeshHandlers
+from qpq.daemon.handlers_people import PeopleHandlers
 from qpq.mesh import events
 from qpq.netaddress import NetAddress
-from qpq.store.keyring import open_user
+from qpq.store.trust import Trust
 from qpq.wire.envelope import DEFAULT_TTL
 
 if TYPE_CHECKING:
+    import asyncio
+
     from qpq.daemon.commands import Args, Caller
     from qpq.daemon.control import Handlers as Table
     from qpq.daemon.node import Node
@@ -41,6 +43,7 @@ class Handlers(Acting):
     def __init__(self, node: Node) -> None:
         super().__init__(node)
         self.mesh = MeshHandlers(node)
+        self.people = PeopleHandlers(node)
 
     def table(self) -> Table:
         """Return command names and what carries them out (arguments are checked by ``daemon.commands``)."""
@@ -55,18 +58,9 @@ class Handlers(Acting):
             "mesh.inbox": self._inbox,
             "mesh.outbox": self._outbox,
             "mesh.delete": self._delete,
-            "mesh.block": lambda caller, args: self._mark("block", caller, args),
-            "mesh.unblock": lambda caller, args: self._mark("unblock", caller, args),
-            "mesh.mute": lambda caller, args: self._mark("mute", caller, args),
-            "mesh.unmute": lambda caller, args: self._mark("unmute", caller, args),
-            "mesh.identity": self._identity,
-            "mesh.name": self._name,
-            "mesh.user.add": self._user_add,
-            "mesh.user.remove": self._user_remove,
-            "mesh.user.list": lambda _caller, _args: {"users": self._users(self._node.keyring.users)},
-            "mesh.user.export": self._user_export,
-            "mesh.user.import": self._user_import,
             **self.mesh.table(),
+            **self.people.table(),
+            **self._node.protection.table(),
         }
 
     # --- for watchers ----------------------------------------------------------------------------
@@ -81,6 +75,7 @@ class Handlers(Acting):
             "user": user.name,
             "from": text_id(effect.sender),
             "from_name": self._petname(user, effect.sender),
+            "from_trust": self._trust(user, effect.sender),
             "text": effect.text,
             "received": effect.received or None,
             "urgent": effect.urgent,
@@ -100,6 +95,7 @@ class Handlers(Acting):
                 "user": user.name,
                 "state": effect.state.value,
                 "copies": effect.copies,
+                "post_quantum": effect.post_quantum,
             }
             self._node.control.publish("state", fields, user.name)
 
@@ -111,6 +107,9 @@ class Handlers(Acting):
             "address": effect.address,
             "users": [text_id(user) for user in effect.users],
         }
+        known = self._node.known_at(effect.address) if effect.up else None
+        if known is not None:
+            fields["known_id"] = text_id(known)
         self._node.control.publish("peer", fields)
 
     # --- the node --------------------------------------------------------------------------------
@@ -132,13 +131,15 @@ class Handlers(Acting):
             "clock": node.clock_document(),
             "store": {**asdict(node.settled().counts()), "durable": node.durable},
             "limits": {"links": node.limits.max_links, "inbox_bytes": node.limits.inbox_bytes},
+            "lock": node.protection.document(),
             "counters": dict(sorted(self._counters().items())),
         }
 
     def _doctor(self, _caller: Caller, _args: Args) -> object:
         node = self._node
         facts = doctor_data.gather(node.config.data_dir, node.bound, node.config.clock_trusted, time.time())
-        return {**facts, "discovery": node.discovery_document(), "peers": len(node.links.links())}
+        more = {"discovery": node.discovery_document(), "peers": len(node.links.links())}
+        return {**facts, **more, "lock": node.protection.document()}
 
     def metrics_text(self) -> str:
         """Return all counters and gauges as Prometheus text; nothing of users or peers is in it."""
@@ -175,25 +176,39 @@ class Handlers(Acting):
         document: dict[str, object] = {
             "id": text_id(row.identity) if row.identity is not None else None,
             "name": self._petname(user, row.identity) if row.identity is not None else "",
+            "trust": self._trust_of_node(user, row),
             "proven": row.proven,
             "state": row.state,
             "rtt_ms": round(link.rtt * 1000, 2) if link is not None and link.rtt is not None else None,
             "via": row.via.value,
             "address": row.address,
             "age_s": max(0, int(now - row.since)),
-            "users": [{"id": text_id(each), "name": self._petname(user, each)} for each in row.users],
+            "users": [
+                {"id": text_id(each), "name": self._petname(user, each), "trust": self._trust(user, each)}
+                for each in row.users
+            ],
             "role": row.role.name.lower() if row.role is not None else None,
             "resumed": link is not None and link.resumed,
             "reason": row.reason,
         }
         if row.retry_at > now:
             document["retry_s"] = int(row.retry_at - now)
+        if row.known is not None:
+            document["known_id"] = text_id(row.known)
         return document
+
+    def _trust_of_node(self, user: User | None, row: PeerRow) -> str | None:
+        """Return the state of a node: that its key has changed at an address given by hand is everybody's business."""
+        if row.known is not None:
+            return Trust.CHANGED.value
+        return self._trust(user, row.identity) if row.identity is not None else None
 
     def _server(self, _caller: Caller, args: Args) -> object:
         address = str(NetAddress.parse(args.text("address")))
         self._node.keyring.add_peer(address)
+        self._node.keyring.note_seen(address, None)  # whoever answers there now is the one who is meant
         self._node.shell.put(events.Dial(address))
+        self._node.note_seen()
         return {"address": address, "state": "dialling"}
 
     # --- messages --------------------------------------------------------------------------------
@@ -202,10 +217,13 @@ class Handlers(Acting):
         node = self._node
         user = self._user(caller)
         message_id = os.urandom(MESSAGE_ID_BYTES)
-        recipient = self._resolve(user, args.text("peer"))
+        recipient = self._recipient(user, args.text("peer"))
         ttl = args.number("ttl") or DEFAULT_TTL
-        event = events.SendText(user.address, recipient, message_id, args.text("text"), ttl, args.flag("urgent"))
-        node.shell.put(event)
+        node.shell.put(
+            event := events.SendText(
+                user.address, recipient, message_id, args.text("text"), ttl, args.flag("urgent"), user.padding
+            )
+        )
         flushed = node.shell.flushed()
         return self._sent(event) if flushed is None else self._sent_behind(flushed, event)
 
@@ -217,7 +235,10 @@ class Handlers(Acting):
         """Return what became of a message that is in the store now. Raises FailedError: it is not."""
         self._node.shell.check(event.message_id)
         state = self._node.state_of(event.user, event.message_id)
-        return {"id": text_id(event.message_id), "to": text_id(event.recipient), "state": state}
+        sealed = self._node.sealed_of(event.user, event.message_id)
+        return {
+            "id": text_id(event.message_id), "to": text_id(event.recipient), "state": state, "post_quantum": sealed,
+        }  # fmt: skip
 
     def _inbox(self, caller: Caller, args: Args) -> object:
         user = self._user(caller)
@@ -232,6 +253,7 @@ class Handlers(Acting):
                 "id": text_id(row.message_id),
                 "from": text_id(row.sender),
                 "from_name": self._petname(user, row.sender),
+                "from_trust": self._trust(user, row.sender),
                 "text": row.text,
                 "received": row.received or None,
                 "sent": row.sent or None,
@@ -250,12 +272,14 @@ class Handlers(Acting):
                 "id": text_id(row.message_id),
                 "to": text_id(row.recipient),
                 "to_name": self._petname(user, row.recipient),
+                "to_trust": self._trust(user, row.recipient) if len(row.recipient) == ID_BYTES else None,
                 "channel": self._topic(user, row.recipient),
                 "text": row.text,
                 "created": row.sent or None,
                 "urgent": row.urgent,
                 "state": row.state.value,
                 "copies": row.copies,
+                "post_quantum": row.post_quantum,
             }
             for row in self._node.settled().outbox(user.address)
         ]
@@ -270,62 +294,6 @@ class Handlers(Acting):
             raise FailedError(f"{len(found)} messages begin with {prefix}; type more of the id")
         self._node.shell.put(events.DeleteMessage(user.address, found[0]))
         return {"id": text_id(found[0])}
-
-    # --- how a user sees others ------------------------------------------------------------------
-
-    def _mark(self, what: str, caller: Caller, args: Args) -> object:
-        keyring = self._node.keyring
-        user = self._user(caller)
-        address = self._resolve(user, args.text("peer"))
-        {"block": keyring.block, "unblock": keyring.unblock, "mute": keyring.mute, "unmute": keyring.unmute}[what](
-            user.name, address
-        )
-        self._node.shell.put(events.BlockedSet(user.address, keyring.user(user.name).blocked))
-        return {"id": text_id(address), "name": self._petname(user, address)}
-
-    def _name(self, caller: Caller, args: Args) -> object:
-        user = self._user(caller)
-        address = self._resolve(user, args.text("peer"))
-        self._node.keyring.name_peer(user.name, address, args.text("petname"))
-        return {"id": text_id(address), "name": args.text("petname")}
-
-    def _identity(self, caller: Caller, _args: Args) -> object:
-        keyring = self._node.keyring
-        acting = self._user(caller)
-        users = (acting,) if caller.restricted else keyring.users
-        return {
-            "id": text_id(keyring.node.identity),
-            "user": acting.name,
-            "user_id": text_id(acting.address),
-            "users": self._users(users),
-        }
-
-    # --- users -----------------------------------------------------------------------------------
-
-    def _user_add(self, _caller: Caller, args: Args) -> object:
-        return self._added(self._node.keyring.add_user(args.text("name")))
-
-    def _user_remove(self, _caller: Caller, args: Args) -> object:
-        user = self._node.keyring.remove_user(args.text("name"))
-        self._node.shell.put(events.UserRemoved(user.address))
-        return {"name": user.name, "id": text_id(user.address)}
-
-    async def _user_export(self, _caller: Caller, args: Args) -> object:
-        keyring = self._node.keyring
-        armour = await asyncio.to_thread(keyring.export_user, args.text("name"), args.text("passphrase"))
-        return {"name": args.text("name"), "armour": armour}
-
-    async def _user_import(self, _caller: Caller, args: Args) -> object:
-        keyring = self._node.keyring
-        spare = memory.read().available // 2048
-        opened = await asyncio.to_thread(
-            open_user, args.text("armour"), args.text("passphrase"), memory_kib=max(spare, 1)
-        )
-        return self._added(keyring.take_user(opened, args.text("name")))
-
-    def _added(self, user: User) -> object:
-        self._node.add_user(user)
-        return {"name": user.name, "id": text_id(user.address)}
 
 
 def _newest(entries: list[InboxEntry], room: int) -> list[InboxEntry]:

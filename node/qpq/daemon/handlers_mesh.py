@@ -188,7 +188,7 @@ class MeshHandlers(Acting):
             raise FailedError(f"#{channel.topic} is an announcement channel: its readers show nothing of {user.name}")
         message_id = os.urandom(MESSAGE_ID_BYTES)
         ttl = args.number("ttl") or DEFAULT_TTL
-        event = events.SendBroadcast(user.address, channel.id, message_id, args.text("text"), ttl)
+        event = events.SendBroadcast(user.address, channel.id, message_id, args.text("text"), ttl, user.padding)
         node.shell.put(event)
         flushed = node.shell.flushed()
         return self._sent(event, channel) if flushed is None else self._sent_behind(flushed, event, channel)
@@ -217,6 +217,7 @@ class MeshHandlers(Acting):
             raise FailedError(f"{address} is in the configuration: take it out there and reload")
         if not node.keyring.remove_peer(address):
             raise FailedError(f"{address} was not given with mesh server: nothing to forget")
+        node.keyring.note_seen(address, None)
         node.shell.put(events.Undial(address))
         return {"address": address}
 

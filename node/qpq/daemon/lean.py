@@ -9,7 +9,8 @@ A third of the time that a daemon takes to start would go into these things, and
 * Methods of values: up to Python 3.12 dataclasses compiles six for each class, and most are never called. Here each is
   compiled when it is first called (since 3.13 all of a class are compiled at once).
 * A second OpenSSL: ``hashlib`` and ``hmac`` bring the interpreter's (3.6 MB), while links bring that of
-  ``cryptography``. SHA-256 comes from the interpreter's own C, its HMAC from the OpenSSL that is there.
+  ``cryptography``. SHA-256, SHA-512 and SHA3-256 come from the interpreter's own C (the latter two when a safety
+  number is made or a session opened), the HMAC from the OpenSSL that is there.
 
 Whatever somebody has imported before stays as it is, and afterwards every name is free again.
 """
@@ -21,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def _annotations(cls: type) -> dict[str, object]:
@@ -102,6 +103,7 @@ if "ssl" not in sys.modules:
 try:
     import asyncio
     import dataclasses
+    from contextlib import contextmanager
 finally:
     for _name in _placed:
         if isinstance(sys.modules.get(_name), (_Rare, type(None))):
@@ -130,17 +132,41 @@ def _load_hashes() -> None:
         state.update(msg)
         return state.finalize()
 
-    for module, names in (
-        (_Rare("hashlib"), {"sha256": sha256}),
-        (_Rare("hmac"), {"compare_digest": compare_digest, "digest": digest}),
-    ):
-        vars(module).update(names)
-        sys.modules[module.__name__] = module
-    try:
+    def sha512(data: bytes) -> Any:
+        return __import__("_sha2" if sys.version_info >= (3, 12) else "_sha512").sha512(data)
+
+    def sha3_256(data: bytes) -> Any:
+        return __import__("_sha3").sha3_256(data)
+
+    light = (
+        ("hashlib", {"sha256": sha256, "sha512": sha512, "sha3_256": sha3_256}),
+        ("hmac", {"compare_digest": compare_digest, "digest": digest}),
+    )
+    with _standing_in(light):
         import qpq.crypto.primitives  # noqa: PLC0415
         import qpq.wire.reconcile  # noqa: F401, PLC0415
+    from qpq.crypto import kem  # noqa: PLC0415
+
+    load_library = kem.load_library
+
+    def load() -> ModuleType:
+        with _standing_in(light[1:]):  # of which it wants compare_digest
+            return load_library()
+
+    kem.load_library = load
+
+
+@contextmanager
+def _standing_in(light: tuple[tuple[str, dict[str, Any]], ...]) -> Iterator[None]:
+    """Let modules with these names alone stand for the real ones, where nobody has imported those."""
+    for name, names in light:
+        if name not in sys.modules:
+            sys.modules[name] = _Rare(name)
+            vars(sys.modules[name]).update(names)
+    try:
+        yield
     finally:
-        for name in ("hashlib", "hmac"):
+        for name, _ in light:
             if isinstance(sys.modules.get(name), _Rare):
                 del sys.modules[name]
 

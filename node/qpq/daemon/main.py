@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
     from qpq.daemon.config import Loaded
     from qpq.daemon.options import Config
+    from qpq.store.vault import Vault
 
 DONE, FAILED, USAGE = 0, 1, 2
 STOP_SECONDS = 4.0
 """How long the node may take to stop; procd and people are promised 5 s."""
+VAULT_NAME = "vault.json"
+WIPE_MARK = "qpq.wipe"
 LAST_SECONDS = 4.8
 """When a stop that hangs is ended by the kernel."""
 
@@ -72,6 +75,26 @@ def run(argv: list[str], environ: Mapping[str, str] | None = None) -> int:
     return _locked(loaded, log, lambda: configuration.load(argv, variables), started)
 
 
+def wipe(argv: list[str], environ: Mapping[str, str] | None = None) -> int:
+    """Destroy what the node keeps, where no daemon runs; return 0, 1 where it failed, 2 for a bad flag or option.
+
+    ``argv`` are flags as ``run`` takes them.
+    """
+    variables = dict(os.environ if environ is None else environ)
+    try:
+        loaded = configuration.load(argv, variables)
+    except QpqError as error:
+        return _say(str(error), USAGE)
+    from qpq.daemon.wiping import wipe_all  # noqa: PLC0415 (seldom)
+
+    try:
+        lines = wipe_all(loaded.config)
+    except QpqError as error:
+        return _say(str(error), FAILED)
+    sys.stdout.write("".join(line + "\n" for line in lines))
+    return DONE
+
+
 def _locked(loaded: Loaded, log: logging.Logger, again: Callable[[], Loaded], started: float) -> int:
     """Hold the data directory while the node runs."""
     config = loaded.config
@@ -82,8 +105,14 @@ def _locked(loaded: Loaded, log: logging.Logger, again: Callable[[], Loaded], st
     except (ControlSocketError, DataDirError) as error:
         return _fail(log, error)
     try:
+        _finish_wipe(config, log)
         with asyncio.Runner() as runner:  # run() would first set a handler of its own for SIGINT, at some cost
-            return runner.get_loop().run_until_complete(_Daemon(config, log, again, started).run())
+            code = runner.get_loop().run_until_complete(_Daemon(config, log, again, started).run())
+        _finish_wipe(config, log)
+    except QpqError as error:
+        return _fail(log, error)
+    else:
+        return code
     finally:
         gc.enable()
         lock.release()
@@ -108,7 +137,10 @@ class _Daemon:
             loop.add_signal_handler(number, self._asked_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
         try:
-            node = _node(self._config, self._log)
+            vault = await self._vault()
+            if self._stop.is_set():
+                return DONE
+            node = _node(self._config, self._log, vault)
         except QpqError as error:
             return _fail(self._log, error)
         code = FAILED
@@ -119,6 +151,25 @@ class _Daemon:
         finally:
             code = code if await self._stop_node(node) else FAILED
         return code
+
+    async def _vault(self) -> Vault | None:
+        """Wait for the keys at rest to be opened, where they are sealed."""
+        config = self._config
+        if not config.key_file and not _is_there(config, VAULT_NAME):
+            return None
+        from qpq.daemon.locked import Locked  # noqa: PLC0415 (most nodes are not)
+
+        vault = await Locked(config, self._log).wait(self._stop, self._hangup, self._reread)
+        self._started = time.monotonic()
+        return vault
+
+    def _reread(self) -> Config:
+        """Return the configuration read again, what is wrong in it left out."""
+        try:
+            self._config, _ = configuration.reloaded(self._config, self._again().config)
+        except QpqError as error:
+            self._log.error("not reloaded, the configuration stays: %s", error)
+        return self._config
 
     async def _start(self, node: NodeLike) -> bool:
         """Start the node, unless a stop is asked for meanwhile; return whether it runs."""
@@ -192,11 +243,24 @@ class _Daemon:
         self._stop.set()
 
 
-def _node(config: Config, log: logging.Logger) -> NodeLike:
+def _finish_wipe(config: Config, log: logging.Logger) -> None:
+    """Go on with a wipe that was begun, by this process or by one that was killed; raises QpqError."""
+    if _is_there(config, WIPE_MARK):
+        from qpq.store.wiping import finish  # noqa: PLC0415 (seldom)
+
+        finish(config.data_dir)
+        log.warning("wiped: what this node kept in %s is destroyed", config.data_dir)
+
+
+def _is_there(config: Config, name: str) -> bool:
+    return os.path.exists(os.path.join(config.data_dir, name))
+
+
+def _node(config: Config, log: logging.Logger, vault: Vault | None) -> NodeLike:
     """Make the node; imported here because it brings every room with it and a bad flag needs none of them."""
     from qpq.daemon.node import Node  # noqa: PLC0415
 
-    return Node(config, log)
+    return Node(config, log) if vault is None else Node(config, log, vault)
 
 
 def _fail(log: logging.Logger, error: QpqError) -> int:

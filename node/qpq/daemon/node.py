@@ -12,6 +12,7 @@ from qpq.daemon import clock, doctor_data, logs, memory, metrics, places
 from qpq.daemon.control import ControlServer
 from qpq.daemon.control_socket import group_id
 from qpq.daemon.handlers import Handlers
+from qpq.daemon.protecting import Protection
 from qpq.daemon.shell import Shell
 from qpq.discovery.config import DiscoveryConfig, MdnsMode
 from qpq.errors import QpqError
@@ -24,6 +25,7 @@ from qpq.mesh.limits import Limits
 from qpq.netaddress import NetAddress, NetAddressError
 from qpq.store.database import Database
 from qpq.store.keyring import FILE_NAME, Keyring
+from qpq.store.keyring_errors import KeyringError
 from qpq.wire.frames import Role
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from qpq.store.entries import InboxEntry
     from qpq.store.keeper import Keeper
     from qpq.store.keyring_data import User
+    from qpq.store.vault import Vault
 
 STORE_NAME = "qpq.db"
 SNAPSHOT_NAME = "qpq.snap"
@@ -55,11 +58,12 @@ _ROLES = {"leaf": Role.LEAF, "relay": Role.RELAY, "hub": Role.HUB}
 class Node:
     """All rooms of one running node. ``start`` once, ``stop`` once, also after a start that failed."""
 
-    def __init__(self, config: Config, log: logging.Logger) -> None:
+    def __init__(self, config: Config, log: logging.Logger, vault: Vault | None = None) -> None:
         self.config = config
         self.log = log
         self.started = time.monotonic()
-        self.keyring = Keyring.open(os.path.join(config.data_dir, FILE_NAME))
+        self.protection = Protection(self, vault)
+        self.keyring = Keyring.open(os.path.join(config.data_dir, FILE_NAME), codec=self.protection.identities)
         self.bound: list[doctor_data.Bound] = []
         self._loop = asyncio.get_running_loop()
         self._jumps = clock.JumpWatch(time.time, self._loop.time)
@@ -85,6 +89,7 @@ class Node:
         self._open_store()
         self._make_core()
         self._listen()
+        await self.protection.begin()
         await self._open_control()
         self._wake_core()
         wanted = self._discovery_wanted()
@@ -106,9 +111,10 @@ class Node:
             await self.links.close_all(DRAIN_SECONDS)
         if "store" in self._parts_up:
             if self.saver is not None:
-                await self.saver.stop()
+                await self.saver.stop(save=not self.protection.wiped)
             else:
                 self.store.close()
+        self.protection.end()
         self._parts_up.clear()
 
     async def reload(self, config: Config) -> None:
@@ -143,9 +149,27 @@ class Node:
             self._linked ^= {effect.peer}
             what = "linked with" if effect.up else "no link any more with"
             self.log.info("%s %s at %s", what, text_id(effect.peer), effect.address)
+        if effect.up:
+            self.note_seen()
         self.handlers.neighbour_changed(effect)
         if not effect.up and self._looking is not None:
             self.discovery.link_lost()
+
+    def note_seen(self) -> None:
+        """Remember which nodes answer at the addresses that are always dialled, to notice another key there later."""
+        static = self.configured() | {peer.address for peer in self.keyring.peers}
+        seen = self.keyring.seen
+        for row in self.core.peers(self.now()) if static else ():
+            known = seen.get(row.address) == row.identity or row.known is not None
+            if row.address in static and row.proven and not known:
+                try:
+                    self.keyring.note_seen(row.address, row.identity)
+                except KeyringError as error:
+                    self.log.warning("%s", error)
+
+    def known_at(self, address: str) -> Identity | None:
+        """Return who answered before at an address that another key answers at now."""
+        return next((row.known for row in self.core.peers(self.now()) if row.address == address and row.known), None)
 
     def add_user(self, user: User) -> None:
         """Have the core serve a user with all channels."""
@@ -169,6 +193,11 @@ class Node:
         """Return the state of a message that was just taken."""
         row = self.core.message(user, message_id)
         return row.state.value if row is not None else State.DELIVERED.value
+
+    def sealed_of(self, user: Address, message_id: bytes) -> bool | None:
+        """Return whether a message that was just taken is sealed post-quantum; None: it is not sealed at all."""
+        row = self.core.message(user, message_id)
+        return row.post_quantum if row is not None else None
 
     def settled(self) -> Database:
         """Return the store with all that has happened in it, what may be written late too."""
@@ -215,13 +244,15 @@ class Node:
 
             live = os.path.join(place.directory, f"{text_id(self.keyring.node.identity)[:16]}.db")
             path = os.path.join(config.data_dir, SNAPSHOT_NAME)
-            self.saver = Saver(live, path, max_bytes=max_bytes, commit_s=config.commit_interval, log=self.log)
+            codec, commit = self.protection.store, config.commit_interval
+            self.saver = Saver(live, path, max_bytes=max_bytes, commit_s=commit, log=self.log, codec=codec)
             self.kept = self.saver.keeper
             self.store = self.kept.database
             self.log.info("the store is in RAM (%s), what must last is saved in %s", live, path)
         else:
             path = os.path.join(place.directory, STORE_NAME)
-            self.kept = self.store = Database(path, durable=self.durable, max_bytes=max_bytes)
+            codec = self.protection.store
+            self.kept = self.store = Database(path, durable=self.durable, max_bytes=max_bytes, codec=codec)
         self._parts_up.append("store")
 
     def _make_core(self) -> None:
@@ -271,7 +302,7 @@ class Node:
             self.add_user(user)
         self._dial(self.config.peer)
         for peer in self.keyring.peers:
-            self.shell.put(events.Dial(peer.address, identity=peer.identity))
+            self.shell.put(events.Dial(peer.address, identity=peer.identity, known=self.keyring.seen.get(peer.address)))
 
     def _discovery_wanted(self) -> DiscoveryConfig:
         config = self.config
@@ -309,7 +340,7 @@ class Node:
                 NetAddress.parse(text)
             except NetAddressError as error:
                 self.log.warning("%s; it is dialled when that changes", error)
-            self.shell.put(events.Dial(_plain(text)))
+            self.shell.put(events.Dial(_plain(text), known=self.keyring.seen.get(_plain(text))))
 
     def configured(self) -> set[str]:
         """Return the peers that the configuration names, as ``_dial`` hands them to the core."""

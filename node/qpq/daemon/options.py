@@ -197,6 +197,16 @@ OPTIONS: tuple[Option, ...] = (
         meta="DIR",
     ),
     Option(
+        name="key_file",
+        kind=Kind.PATH,
+        default="",
+        help="Key file, on a USB stick say, without which the keys in data_dir do not open; the node waits for it.",
+        flag="--key-file",
+        env="QPQ_KEY_FILE",
+        meta="FILE",
+        reload=True,
+    ),
+    Option(
         name="commit_interval",
         kind=Kind.DURATION,
         default=43200,
@@ -261,6 +271,7 @@ class Config:
     metrics_interval: int = 60
     data_dir: str = ""
     store_dir: str = ""
+    key_file: str = ""
     commit_interval: int = 43200
     socket: str = ""
     socket_group: str = ""

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 
 from qpq.crypto.hpke import setup_recipient
 from qpq.crypto.identity import SecretIdentity
+from qpq.crypto.kem import standard_kem
+from qpq.crypto.prekeys import SIGNED_ENTROPY_BYTES, make_bundle, make_one_time, make_signed, open_bundle
 from qpq.crypto.primitives import aead_seal, ed25519_public, ed25519_sign, hkdf, sha256, x25519
+from qpq.crypto.sessions import ENTROPY_BYTES, Session
+from qpq.daemon import selftest_xwing
 from qpq.daemon.lean import asyncio
 from qpq.daemon.shell import Shell
 from qpq.errors import QpqError
@@ -102,6 +106,22 @@ def _hpke() -> bool:
     sealed = bytes.fromhex("1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28")
     context = setup_recipient(enc, secret, public, b"Ode on a Grecian Urn")
     return context.open(sealed, b"Count-0") == b"Beauty is truth, truth beauty"
+
+
+def _session() -> bool:
+    """A post-quantum session from a bundle to messages each way, with a KEM step."""
+    kem, life = standard_kem(), 1
+    one, two = SecretIdentity(os.urandom(32)), SecretIdentity(os.urandom(32))
+    signed, one_time = make_signed(kem, os.urandom(SIGNED_ENTROPY_BYTES)), make_one_time(os.urandom(32))
+    bundle = open_bundle(make_bundle(two, signed, one_time), two.address)
+    first = Session.initiate(one, bundle, kem, os.urandom(ENTROPY_BYTES), life=life)
+    payload = first.seal(_TEXT.encode(), kem, os.urandom(ENTROPY_BYTES), life=life)[0]
+    second, opened = Session.respond(two, one.address, payload, signed, one_time, kem, life=life)
+    texts = [opened.plaintext]
+    for sender, reader in ((second, first), (first, second), (second, first)):
+        payload = sender.seal(_TEXT.encode(), kem, os.urandom(ENTROPY_BYTES), life=life)[0]
+        texts.append(reader.open(payload, kem, life=life).plaintext)
+    return texts == [_TEXT.encode()] * 4
 
 
 ENVELOPE = (
@@ -196,6 +216,8 @@ CHECKS: tuple[tuple[str, Callable[[], bool]], ...] = (
     ("X25519 (RFC 7748)", _x25519),
     ("ChaCha20-Poly1305 (RFC 8439)", _aead),
     ("HPKE (RFC 9180)", _hpke),
+    ("X-Wing (draft-connolly-cfrg-xwing-kem)", selftest_xwing.agrees),
+    ("a session with ML-KEM-768, messages each way", _session),
     ("envelope, wire version 1", _envelope),
     ("times after 2038, text beyond ASCII", _machine),
     ("two nodes on loopback, a message each way", _exchange),

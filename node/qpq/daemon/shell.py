@@ -18,7 +18,7 @@ from qpq.wire.frames import Transfer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qpq.crypto.identity import Identity
+    from qpq.crypto.identity import Address, Identity
     from qpq.mesh.core import Core
     from qpq.mesh.events import Effect, Event
     from qpq.mesh.records import Operation, Store
@@ -101,6 +101,7 @@ class Shell:
             events.SendFrame: lambda effect: self._links.queue(effect.link, effect.frame),
             events.SendEnvelope: self._send_envelope,
             events.Recall: self._recall,
+            events.RecallTexts: self._recall_texts,
             events.CloseLink: lambda effect: self._links.close(effect.link, effect.code, effect.reason),
             events.Connect: lambda effect: self._links.connect(effect.address, effect.identity),
             events.SetTimer: self._set_timer,
@@ -222,14 +223,33 @@ class Shell:
         recalled = events.Recalled(tuple(envelope for envelope in read if envelope is not None))
         self._loop.call_soon(self.put, recalled)  # what is recalled in lots lets others in between
 
+    def _recall_texts(self, effect: events.RecallTexts) -> None:
+        read = (self._sent(*message) for message in effect.messages)
+        recalled = events.TextsRecalled(tuple(sent for sent in read if sent is not None))
+        self._loop.call_soon(self.put, recalled)
+
+    def _sent(self, user: Address, message_id: bytes) -> events.SentText | None:
+        """Return a user's own message from the store; None: it cannot be read, or is not on its way any more."""
+        try:
+            found = self._store.sent(user, message_id)
+            if found is None:
+                return None
+            return events.SentText(user, message_id, found[1], decode_envelope(found[0]))
+        except (StoreError, WireError) as error:
+            self._unreadable(error)
+            return None
+
+    def _unreadable(self, error: StoreError | WireError) -> None:
+        self._log.warning("a message in the store cannot be read and is left out: %s", error)
+        self._count(events.Count("store.unreadable"))
+
     def _read(self, envelope_id: bytes) -> Envelope | None:
         """Return an envelope from the store; None: it cannot be read, or has been deleted since."""
         try:
             data = self._fresh.get(envelope_id) or self._store.envelope(envelope_id)
             return decode_envelope(data) if data is not None else None
         except (StoreError, WireError) as error:
-            self._log.warning("a message in the store cannot be read and is left out: %s", error)
-            self._count(events.Count("store.unreadable"))
+            self._unreadable(error)
             return None
 
     def _set_timer(self, effect: events.SetTimer) -> None:

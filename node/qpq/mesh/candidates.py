@@ -18,6 +18,7 @@ _MAX_OWN = 32
 class Candidate:
     """One address; ``identity`` is a hint until ``proven`` by a link, ``pinned`` when the user named it.
 
+    ``known`` is who first answered at an address that is kept, ``stranger`` another one who did so since.
     Times are seconds; ``rank`` is a secret random number that orders candidates otherwise alike.
     """
 
@@ -29,6 +30,7 @@ class Candidate:
         "held_until",
         "identity",
         "keep",
+        "known",
         "links",
         "pinned",
         "proven",
@@ -36,6 +38,7 @@ class Candidate:
         "reason",
         "retry_at",
         "since",
+        "stranger",
         "via",
     )
 
@@ -45,6 +48,8 @@ class Candidate:
         self.identity = identity
         self.rank = rank
         self.pinned: Identity | None = None
+        self.known: Identity | None = None
+        self.stranger: Identity | None = None
         self.proven = False
         self.keep = False
         self.links = 0

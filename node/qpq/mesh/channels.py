@@ -24,7 +24,7 @@ from qpq.mesh.records import (
     TombstoneInsert,
 )
 from qpq.mesh.rows import MessageRow
-from qpq.wire.body import Body, decode_body, encode_body
+from qpq.wire.body import Body, decode_body, encode_body, pad
 from qpq.wire.envelope import COMMITMENT_SIZE, MAX_TTL, Mode, envelope_id, sign_envelope
 from qpq.wire.errors import WireError
 from qpq.wire.frames import SHORT_ID_SIZE
@@ -229,10 +229,12 @@ class Channels:
         timestamp = self._clock.stamp(now)
         tag = day_tag(channel.key, day_of(timestamp))
         entropy = self._chance.random(ENTROPY_BYTES)
+        plain = encode_body(body)
+        padded = pad(plain) if event.padding else plain
         envelope = sign_envelope(
             secret,
             recipient=tag,
-            payload=seal_broadcast(channel.key, entropy, encode_body(body), tag=tag, sender=event.user),
+            payload=seal_broadcast(channel.key, entropy, padded, tag=tag, sender=event.user),
             commitment=self._chance.random(COMMITMENT_SIZE),
             ttl=event.ttl,
             max_hops=MAX_HOPS,
@@ -246,6 +248,9 @@ class Channels:
         if arrival is None:
             self._refuse(event, "too many broadcasts of this node are alive: wait, or give them less time to live")
             return
+        if event.padding:
+            self._effects.count(counters.PADDING_MESSAGES)
+            self._effects.count(counters.PADDING_BYTES, len(padded) - len(plain))
         self._own[arrival.identifier] = self._row(event.user, event.message_id, arrival.identifier, channel)
         self._effects.persist(
             OutboxInsert(
@@ -283,10 +288,13 @@ class Channels:
     def _open(self, channel: _Channel, envelope: Envelope) -> Body | None:
         try:
             plain = open_broadcast(channel.key, envelope.payload, tag=envelope.recipient, sender=envelope.sender)
-            return decode_body(plain)
+            body = decode_body(plain)
         except (CryptoError, WireError):
-            self._effects.count(counters.CHANNEL_UNREADABLE)
-            return None
+            body = None
+        if isinstance(body, Body):
+            return body
+        self._effects.count(counters.CHANNEL_UNREADABLE)
+        return None
 
     def _show(self, channel: _Channel, arrival: Arrival, body: Body, now: float) -> None:
         """Deliver a message to each reader who wants it and has not seen it."""

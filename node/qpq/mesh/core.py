@@ -8,29 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qpq.crypto.identity import Identity
+from qpq.crypto.identity import Identity, address_of
+from qpq.crypto.kem import standard_kem
 from qpq.mesh import events
 from qpq.mesh.due import Due
 from qpq.mesh.events import Notice, SendFrame, SetTimer
 from qpq.mesh.limits import Limits
 from qpq.mesh.machines import Machines
-from qpq.mesh.records import (
-    Checkpoint,
-    Kept,
-    KnownInsert,
-    MessageDelete,
-    ProofInsert,
-    Queued,
-    Relayed,
-    UserDelete,
-)
-from qpq.wire.envelope import CHANNEL_TAG_SIZE
+from qpq.mesh.records import MessageDelete, UserDelete
 from qpq.wire.frames import CloseCode, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from qpq.crypto.identity import Address, SecretIdentity
+    from qpq.crypto.kem import Kem
     from qpq.mesh.events import Effect, Event
     from qpq.mesh.links import Link
     from qpq.mesh.records import Row
@@ -40,8 +32,8 @@ if TYPE_CHECKING:
 class Core:
     """One node's core: ``restore`` once, then ``handle`` for ever.
 
-    ``boot`` grows with every start of the node; ``random(n)`` returns n random bytes. Memory is
-    bounded by ``limits``; payloads and texts are not kept.
+    ``boot`` grows with every start of the node; ``random(n)`` returns n random bytes; ``kem`` is ML-KEM-768, which
+    draws its randomness itself. Memory is bounded by ``limits``; payloads are not kept, and texts for seconds only.
     """
 
     def __init__(
@@ -52,6 +44,7 @@ class Core:
         random: Callable[[int], bytes],
         limits: Limits | None = None,
         role: Role = Role.RELAY,
+        kem: Kem | None = None,
     ) -> None:
         self._node = node
         self._boot = boot
@@ -65,16 +58,21 @@ class Core:
             random=random,
             limits=limits,
             role=role,
+            kem=kem if kem is not None else standard_kem(),
             listener=self,
         )
+        self._takers = machines.takers()
+        self._asking = machines.asking
         self._channels = machines.channels
         self._claiming = machines.claiming
         self._clock = machines.clock
+        self._controls = machines.controls
         self._custody = machines.custody
         self._dialling = machines.dialling
         self._effects = machines.effects
         self._flooded = machines.flooded
         self._flooding = machines.flooding
+        self._giving = machines.giving
         self._inbox = machines.inbox
         self._intake = machines.intake
         self._keeping = machines.keeping
@@ -87,6 +85,7 @@ class Core:
         self._routing = machines.routing
         self._sending = machines.sending
         self._served = machines.served
+        self._sessions = machines.sessions
         self._supplying = machines.supplying
         self._timers = machines.timers
         self._tombstones = machines.tombstones
@@ -100,30 +99,17 @@ class Core:
     def restore(self, rows: Iterable[Row]) -> None:
         """Take what the store kept (``Database.restore``), in any order, before the first event."""
         for row in rows:
-            if isinstance(row, Queued):
-                self._outbox.add(row)
-            elif isinstance(row, Kept):
-                self._inbox.add(row)
-            elif isinstance(row, Checkpoint):
-                self._clock.restore(row)
-            elif isinstance(row, Relayed):
-                (self._keeping if len(row.recipient) == CHANNEL_TAG_SIZE else self._relaying).restore(row)
-            elif isinstance(row, KnownInsert):
-                self._keeping.restore_known(row)
-            elif isinstance(row, ProofInsert):
-                self._relaying.restore_proof(row)
-            else:
-                self._tombstones.add(row)
+            self._takers[type(row)](row)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take an event and return what to do, in order (``mesh.events`` tells the rules)."""
         if self._stopped:
             return []
         if self._clock.start(now):
-            self._sending.rearm(now)
-            self._keeping.rearm(now)
+            self._rearm(now)
             self._watch_life(now)
         self._handlers[type(event)](event, now)
+        self._sessions.flush()
         if self._effects.persists and self._clock.worth_saving(now):
             self._effects.persist(self._clock.checkpoint(now))
         self._set_timer()
@@ -171,6 +157,7 @@ class Core:
         self._relaying.link_usable(link, now)
         self._sending.link_usable(link, now)
         self._flooding.link_usable(link, now)
+        self._giving.route_found(address_of(link.peer), now)
 
     def gone(self, link: Link, now: float) -> None:
         """Take back what a link carried."""
@@ -203,6 +190,7 @@ class Core:
             events.ChannelJoined: self._channels.joined,
             events.ChannelLeft: self._channels.left,
             events.Recalled: self._recalled,
+            events.TextsRecalled: self._asking.recalled,
             events.LinkQuality: self._routing.hearing.quality,
             events.Ping: self._probing.ping,
             events.DeleteMessage: self._delete_message,
@@ -246,8 +234,13 @@ class Core:
 
     def _clock_set(self, event: events.ClockSet, now: float) -> None:
         if self._clock.set(event.offset, event.trusted, now):
-            self._sending.rearm(now)
-            self._keeping.rearm(now)
+            self._rearm(now)
+
+    def _rearm(self, now: float) -> None:
+        """Look at all that ends with life anew."""
+        self._sending.rearm(now)
+        self._keeping.rearm(now)
+        self._sessions.prekeys.rearm(now)
 
     def _network_changed(self, _event: events.NetworkChanged, now: float) -> None:
         self._dialling.network_changed()
@@ -259,8 +252,9 @@ class Core:
 
     def _send_text(self, event: events.SendText, now: float) -> None:
         self._routing.acted(event.user)
+        idle = not len(self._custody)
         self._posting.text(event, now)
-        if len(self._custody) == 1:
+        if idle:
             self._watch_life(now)
         if self._served.link_for(event.recipient) is None and self._custody.destination(event.recipient) is not None:
             self._dialling.nudge(Identity(event.recipient), now)
@@ -308,6 +302,10 @@ class Core:
         if self._users.remove(event.user):
             self._routing.user_removed(event.user)
         self._posting.user_removed(event.user, now)
+        self._asking.user_removed(event.user)
+        self._giving.user_removed(event.user)
+        self._controls.user_removed(event.user, now)
+        self._sessions.remove_user(event.user)
         self._channels.user_removed(event.user)
         self._inbox.remove_user(event.user)
         self._tombstones.remove_user(event.user)
@@ -342,6 +340,9 @@ class Core:
             Due.MEET: self._sending.meet_due,
             Due.CLAIM: self._claiming.claim_due,
             Due.CHECKPOINT: self._checkpoint_due,
+            Due.KEYS: self._giving.due,
+            Due.KEYS_WAIT: self._asking.wait_due,
+            Due.PREKEYS: self._sessions.prekeys.due,
             Due.ROUTES: self._routing.telling.due,
             Due.ROUTE_HOLD: self._routing.hearing.hold_due,
             Due.ROUTE_SWEEP: self._routing.hearing.sweep_due,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity
     from qpq.mesh.records import Queued, Relayed
+    from qpq.mesh.sessions import Mark
 
 _SLACK = 64
 """Envelopes that are gone stay on the heap of expiries until there are more of them than this and the live ones."""
@@ -28,6 +29,8 @@ class Place(IntEnum):
     """On a link, not answered."""
     RESTING = 3
     """Handed on or refused; a timer brings it back."""
+    SEALING = 4
+    """Made here, and not sealed for good: the recipient's keys are waited for."""
 
 
 class Way(IntEnum):
@@ -81,6 +84,8 @@ class Held:
     )
 
     own = False
+    mark: Mark | None = None
+    """In which session what was made here is sealed; None: in none, or it is from before a restart."""
 
     def __init__(
         self, row: Relayed | Queued, sender: Address, via: Identity | None, *, hops: int, max_hops: int, copies: int
@@ -167,7 +172,9 @@ class Destination:
     def waiting(self, *, resting: bool = False) -> list[Held]:
         """Return what waits, with ``resting`` all that is on no link, the urgent first, then the oldest."""
         found = [
-            item for item in self.items if item.place is Place.WAITING or (resting and item.place is not Place.FLYING)
+            item
+            for item in self.items
+            if item.place is Place.WAITING or (resting and item.place in (Place.READY, Place.RESTING))
         ]
         found.sort(key=_rank)
         return found

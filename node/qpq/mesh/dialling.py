@@ -15,6 +15,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from qpq.crypto.identity import text_id
 from qpq.mesh import counters
 from qpq.mesh.candidates import Candidate, Candidates
 from qpq.mesh.events import Connect, Dial, Notice, PeerFound, Via
@@ -100,7 +101,12 @@ class Dialling:
             )
             return
         candidate.retry_at = 0.0
-        if not event.keep and self._free(candidate) and len(self._dials) < self._limits.max_dials:
+        if event.keep:
+            proven = candidate.identity if candidate.proven else None
+            candidate.known, candidate.stranger = event.known or proven, None
+            if proven is not None:
+                self._recognise(candidate, proven)
+        elif self._free(candidate) and len(self._dials) < self._limits.max_dials:
             self._start(candidate, now)
 
     def forget(self, address: str) -> None:
@@ -135,6 +141,7 @@ class Dialling:
         if candidate is not None:
             candidate.identity = peer
             candidate.proven = True
+            self._recognise(candidate, peer)
             candidate.dialled_at = None
             candidate.since = now
             candidate.links += 1
@@ -201,6 +208,11 @@ class Dialling:
         candidate = self._candidates.get(address)
         return Via.INBOUND if candidate is None else candidate.via
 
+    def known(self, address: str) -> Identity | None:
+        """Return who was known to answer at an address that another key answers at now; None: nothing has changed."""
+        candidate = self._candidates.get(address)
+        return candidate.known if candidate is not None and candidate.stranger is not None else None
+
     def unlinked(self) -> Iterator[Candidate]:
         """Go through the addresses whose peer has no link."""
         return (entry for entry in self._candidates if entry.identity is None or entry.identity not in self._linked)
@@ -214,6 +226,20 @@ class Dialling:
         if table.refused > refused:
             self._effects.count(counters.PEER_REFUSED)
         return candidate
+
+    def _recognise(self, candidate: Candidate, peer: Identity) -> None:
+        """Compare who answers at a kept address with who answered before; a stranger is told of loudly, once."""
+        if not candidate.keep or peer == candidate.known:
+            candidate.stranger = None
+        elif candidate.known is None:
+            candidate.known = peer
+        elif peer != candidate.stranger:
+            candidate.stranger = peer
+            self._effects.count(counters.PEER_CHANGED)
+            was, now_is = text_id(candidate.known), text_id(peer)
+            self._effects.do(
+                Notice("warning", f"THE KEY AT {candidate.address} HAS CHANGED: it was {was} and is {now_is} now")
+            )
 
     def _start(self, candidate: Candidate, now: float) -> None:
         candidate.dialled_at = candidate.since = now

@@ -49,6 +49,12 @@ class Due(IntEnum):
     """An envelope (id) whose message has been delivered here is kept no longer."""
     MEET = 29
     """Copies may be handed to a new neighbour (link number)."""
+    KEYS = 25
+    """Keys are to be sent to peers that should have them (no key)."""
+    KEYS_WAIT = 26
+    """Keys of a peer (own and its address) have been waited for long enough."""
+    PREKEYS = 27
+    """Some prekey has reached the end of its time (no key)."""
     SPRAY = 30
     """Some recipients have been waited for long enough: do without a route, and ask again (no key)."""
 

@@ -135,18 +135,23 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """The user or the configuration wants a link to ``address``; ``keep``: dial it again for ever."""
+    """The user or the configuration wants a link to ``address``; ``keep``: dial it again for ever.
+
+    ``identity``: any other key is refused. ``known`` answered there before: another key is told of loudly, and linked.
+    """
 
     address: str
     keep: bool = True
     identity: Identity | None = None
+    known: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SendText:
     """A local user's message; ``message_id`` is 16 random bytes chosen by the caller.
 
-    ``ttl`` in seconds (1 to 30 days). ``recipient`` is the address of a user or a node.
+    ``ttl`` in seconds (1 to 30 days). ``recipient`` is the address of a user or a node. ``padding``: the length
+    of the text is hidden within a step of 256 bytes.
     """
 
     user: Address
@@ -155,13 +160,14 @@ class SendText:
     text: str
     ttl: int
     urgent: bool = False
+    padding: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class SendBroadcast:
     """A local user's message to a channel it has joined (``ChannelJoined``); refused like SendText.
 
-    ``channel`` is the channel's id (16 bytes, ``crypto.channels``), ``ttl`` seconds.
+    ``channel`` is the channel's id (16 bytes, ``crypto.channels``), ``ttl`` seconds, ``padding`` as in SendText.
     """
 
     user: Address
@@ -169,6 +175,7 @@ class SendBroadcast:
     message_id: bytes
     text: str
     ttl: int
+    padding: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +270,23 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True)
+class SentText:
+    """A user's own message as the store has it: its text, and the envelope that carries it at present."""
+
+    user: Address
+    message_id: bytes
+    text: str
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class TextsRecalled:
+    """What a RecallTexts asked for and the store still has."""
+
+    texts: tuple[SentText, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """The node stops: links are told, what must last is persisted."""
 
@@ -293,6 +317,7 @@ Event: TypeAlias = (
     | UserRemoved
     | BlockedSet
     | Recalled
+    | TextsRecalled
     | Shutdown
 )
 
@@ -324,6 +349,16 @@ class Recall:
     """Read these envelopes from the store and hand them back as one Recalled, even if none is there any more."""
 
     envelope_ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecallTexts:
+    """Read these users' own messages (user, message id) from the store and hand them back as one TextsRecalled.
+
+    It comes even if none is on its way any more.
+    """
+
+    messages: tuple[tuple[Address, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,12 +443,17 @@ class SendRefused:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """A local user's own message changed its state."""
+    """A local user's own message changed its state.
+
+    ``post_quantum``: it is sealed in a session, with keys that hold against a quantum computer; False: to the
+    recipient's identity key, which does not; None: not sealed, on this node or for a channel.
+    """
 
     user: Address
     message_id: bytes
     state: State
     copies: int = 0
+    post_quantum: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,6 +482,7 @@ Effect: TypeAlias = (
     SendFrame
     | SendEnvelope
     | Recall
+    | RecallTexts
     | CloseLink
     | Connect
     | SetTimer

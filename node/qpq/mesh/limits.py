@@ -232,6 +232,63 @@ class Limits:
     channels: int = 256
     """Channels that users of this node read; more are not read."""
 
+    # keys and sessions
+    sessions: int = 4_096
+    """Sessions of local users with others (about 2 KiB each); who gives way is told in mesh.pairs. 0: none are begun,
+    taken up or asked for, and every message is sealed to the recipient's identity key."""
+    strangers_percent: int = 25
+    """The part of them for peers to whom no user here has ever written."""
+    session_jump: int = 0
+    """Numbers left out in every session after a start: more than what a store in RAM may have lost."""
+    keys_wait_s: float = 5.0
+    """How long a first message waits for the recipient's keys, where that can be reached."""
+    keys_search_s: float = 2.5
+    """How long it waits for a route over which keys could be asked for; less than ``spray_s``."""
+    keys_again_s: float = 600.0
+    """The wait before a peer that did not answer is asked for keys again."""
+    keys_held: int = 16
+    keys_held_bytes: int = 64 * KIB
+    """Messages that wait for keys, and the bytes of their texts; more do not wait."""
+    keys_asked: int = 256
+    """Peers remembered as asked for keys; the one asked longest ago gives way."""
+    keys_expected: int = 1_024
+    """Envelopes that keys may come about; the oldest is forgotten."""
+    keys_owed: int = 256
+    """Peers that are to get keys once they can be reached; the oldest is forgotten."""
+    keys_rate: float = 1.0
+    keys_burst: int = 64
+    """Bundles of keys made a second for long, and at once; more wait."""
+    keys_seek_rate: float = 0.1
+    keys_seek_burst: int = 8
+    """Searches a second for peers that are to get keys, for long and at once; others get them when a route comes."""
+    keys_told: int = 1_024
+    """Peers remembered as having been sent keys; the one sent to longest ago is forgotten."""
+    keys_wanted_s: float = 10.0
+    keys_text_s: float = 3_600.0
+    keys_renew_s: float = 600.0
+    """The least time before one peer is sent keys again: when it asks, when it has none, when it cannot be read."""
+    control_rate: float = 1.0
+    control_burst: int = 64
+    """Words about keys that one neighbour may bring a second for long, and at once; more are refused for now."""
+    agreement_rate: float = 1.0
+    agreement_burst: int = 32
+    """Sessions of others' that one neighbour may bring a second for long, and at once; more are refused for now."""
+    controls: int = 256
+    """Words about keys from here on their way; more are not sent."""
+    prekey_s: int = 7 * 86_400
+    prekey_keep_s: int = 30 * 86_400
+    """Seconds of life after which a signed prekey is replaced, and for which it is kept after that: the longest ttl."""
+    one_times: int = 64
+    one_time_s: int = 30 * 86_400
+    """One-time prekeys of one user that are out, and for how long they are good; with more out bundles have none."""
+    bundles: int = 256
+    bundle_s: int = 30 * 86_400
+    """Bundles of others that were not used yet, and for how long they are good; the oldest gives way."""
+    session_turn_s: int = 86_400
+    """Seconds of life after which who only reads sends new keys."""
+    unstored: int = 256
+    """Messages opened in sessions whose keys could still be put back; of older ones they are gone."""
+
     # time
     skew_s: float = 300.0
     """Two trusted clocks that differ by more are not both right: neither judges an envelope's age."""
@@ -279,5 +336,19 @@ class Limits:
             flood_senders=8,
             missing_ids=256 * scale,
             channels=64,
+            sessions=64 * scale,
+            keys_held_bytes=32 * KIB,
+            keys_asked=64,
+            keys_expected=256,
+            keys_owed=64,
+            keys_burst=16,
+            keys_told=256,
+            control_rate=0.5,
+            control_burst=32,
+            agreement_rate=0.5,
+            agreement_burst=16,
+            controls=min(256, 32 * scale),
+            bundles=32 * min(scale, 8),
+            unstored=64,
             late_receipts=128,
         )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qpq.crypto.identity import address_of
+from qpq.mesh.asking import Asking
 from qpq.mesh.chance import Chance
 from qpq.mesh.channels import Channels
 from qpq.mesh.claiming import Claiming
 from qpq.mesh.clock import Clock
+from qpq.mesh.controls import Controls
 from qpq.mesh.custody import Custody
 from qpq.mesh.dialling import Dialling
 from qpq.mesh.due import Timer
 from qpq.mesh.effects import Effects
 from qpq.mesh.flooded import Flooded
 from qpq.mesh.flooding import Flooding
+from qpq.mesh.giving import Giving
 from qpq.mesh.inbox import Inbox
 from qpq.mesh.intake import Intake
 from qpq.mesh.keeping import Keeping
@@ -27,23 +30,41 @@ from qpq.mesh.posting import Posting
 from qpq.mesh.probing import Probing
 from qpq.mesh.receiving import Receiving
 from qpq.mesh.reconciling import Reconciling
+from qpq.mesh.records import (
+    BundlePut,
+    Checkpoint,
+    Kept,
+    KnownInsert,
+    PrekeyPut,
+    ProofInsert,
+    Queued,
+    Relayed,
+    SessionPut,
+    TombstoneInsert,
+)
 from qpq.mesh.relaying import Relaying
+from qpq.mesh.resealing import Resealing
 from qpq.mesh.routing import Routing
 from qpq.mesh.sending import Sending
 from qpq.mesh.served import Served
+from qpq.mesh.sessions import Sessions
+from qpq.mesh.signing import Signing
 from qpq.mesh.supplying import Supplying
 from qpq.mesh.timers import Timers
 from qpq.mesh.tombstones import Tombstones
 from qpq.mesh.undoing import Undoing
 from qpq.mesh.users import Users
+from qpq.wire.envelope import CHANNEL_TAG_SIZE
 from qpq.wire.frames import MAX_FRAME, WIRE_VERSION, Hello, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpq.crypto.identity import Identity, SecretIdentity
+    from qpq.crypto.kem import Kem
     from qpq.mesh.limits import Limits
     from qpq.mesh.neighbours import Listener
+    from qpq.mesh.records import Row
 
 
 _FULL_LOAD = 255
@@ -62,6 +83,7 @@ class Machines:
         random: Callable[[int], bytes],
         limits: Limits,
         role: Role,
+        kem: Kem,
         listener: Listener,
     ) -> None:
         self._boot = boot
@@ -114,16 +136,20 @@ class Machines:
             routing=routing,
         )
         routing.listeners.append(sending)
+        self.sessions = sessions = Sessions(
+            limits=limits, clock=clock, chance=chance, timers=timers, effects=effects, kem=kem
+        )
+        signing = Signing(clock, routing)
         self.posting = Posting(
             limits=limits,
             clock=clock,
-            chance=chance,
             effects=effects,
             users=users,
-            routing=routing,
             inbox=inbox,
             outbox=outbox,
             sending=sending,
+            sessions=sessions,
+            signing=signing,
         )
         self.relaying = sending.listener = Relaying(
             node.address,
@@ -134,7 +160,52 @@ class Machines:
             custody=custody,
             tombstones=tombstones,
             sending=sending,
+            sessions=sessions,
             posting=self.posting,
+        )
+        self.controls = controls = Controls(
+            limits=limits,
+            clock=clock,
+            effects=effects,
+            custody=custody,
+            sending=sending,
+            relaying=self.relaying,
+            signing=signing,
+        )
+        self.resealing = Resealing(
+            clock=clock,
+            chance=chance,
+            effects=effects,
+            outbox=outbox,
+            sending=sending,
+            relaying=self.relaying,
+            sessions=sessions,
+            signing=signing,
+        )
+        self.giving = Giving(
+            limits=limits,
+            chance=chance,
+            timers=timers,
+            effects=effects,
+            users=users,
+            routing=routing,
+            sessions=sessions,
+            controls=controls,
+        )
+        routing.listeners.append(self.giving)
+        self.asking = self.posting.asking = Asking(
+            limits=limits,
+            clock=clock,
+            chance=chance,
+            timers=timers,
+            effects=effects,
+            users=users,
+            custody=custody,
+            routing=routing,
+            sending=sending,
+            sessions=sessions,
+            controls=controls,
+            resealing=self.resealing,
         )
         self.receiving = Receiving(
             clock=clock,
@@ -144,6 +215,9 @@ class Machines:
             tombstones=tombstones,
             custody=custody,
             relaying=self.relaying,
+            sessions=sessions,
+            asking=self.asking,
+            giving=self.giving,
         )
         self.claiming = self.receiving.claiming = Claiming(
             timers=timers,
@@ -198,12 +272,13 @@ class Machines:
             effects=effects,
             neighbours=self.neighbours,
             custody=custody,
-            tombstones=tombstones,
             posting=self.posting,
             receiving=self.receiving,
             relaying=self.relaying,
             keeping=keeping,
             channels=self.channels,
+            sessions=sessions,
+            resealing=self.resealing,
         )
         self.intake = Intake(
             effects=effects,
@@ -226,6 +301,29 @@ class Machines:
                 Action.PROBE: self.probing.probe,
             },
         )
+
+    def takers(self) -> dict[type[Row], Callable[[Any], object]]:
+        """Return who takes which row of the store's after a restart."""
+        return {
+            Queued: self.outbox.add,
+            Kept: self.inbox.add,
+            Checkpoint: self.clock.restore,
+            Relayed: self._take_relayed,
+            KnownInsert: self.keeping.restore_known,
+            ProofInsert: self.relaying.restore_proof,
+            SessionPut: self.sessions.restore,
+            PrekeyPut: self.sessions.prekeys.restore,
+            BundlePut: self.asking.restore,
+            TombstoneInsert: self.tombstones.add,
+        }
+
+    def _take_relayed(self, row: Relayed) -> None:
+        if len(row.recipient) == CHANNEL_TAG_SIZE:
+            self.keeping.restore(row)
+        elif row.via is None:
+            self.controls.restore(row)
+        else:
+            self.relaying.restore(row)
 
     def _hello(self, others: int, now: float) -> Hello:
         limits = self._limits

@@ -226,6 +226,7 @@ class Neighbours:
                     since=entry.since,
                     retry_at=entry.next_at,
                     reason=entry.reason,
+                    known=entry.known if entry.stranger is not None else None,
                 )
             )
         return tuple(rows)
@@ -244,6 +245,7 @@ class Neighbours:
             link=link.number,
             users=users(link.number),
             role=link.hello.role if link.hello is not None else None,
+            known=self._dialling.known(link.address),
         )
 
     def _losers(self, link: Link, older: tuple[Link, ...], now: float) -> list[Link]:

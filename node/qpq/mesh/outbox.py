@@ -6,30 +6,35 @@ from typing import TYPE_CHECKING
 
 from qpq.mesh.custody import Held
 from qpq.mesh.rows import MessageRow
+from qpq.mesh.signing import MADE_HERE
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
     from qpq.mesh.custody import Custody
     from qpq.mesh.limits import Limits
     from qpq.mesh.records import Queued
-
-_ANY_HOPS = 255
-"""What is made here has crossed no link: its own limit is for others to keep."""
+    from qpq.mesh.sessions import Mark
 
 
 class Outgoing(Held):
-    """A local user's message on its way; ``relays`` neighbours have taken it."""
+    """A local user's message on its way; ``relays`` neighbours have taken it.
 
-    __slots__ = ("message_id", "relays", "state")
+    ``before`` is what it was before it was sealed anew.
+    """
+
+    __slots__ = ("before", "mark", "message_id", "post_quantum", "relays", "state")
 
     own = True
 
     def __init__(self, row: Queued, copies: int) -> None:
-        super().__init__(row, row.user, None, hops=0, max_hops=_ANY_HOPS, copies=max(1, copies >> row.copies))
+        super().__init__(row, row.user, None, hops=0, max_hops=MADE_HERE, copies=max(1, copies >> row.copies))
         self.message_id = row.message_id
         self.state = row.state
         self.relays = row.copies
         self.unsure = row.copies > 0
+        self.post_quantum = row.sealed
+        self.mark: Mark | None = None
+        self.before: Queued | None = None
 
     def row(self) -> MessageRow:
         """Return what a user may know."""
@@ -42,6 +47,7 @@ class Outgoing(Held):
             self.relays,
             self.urgent,
             self.attempts,
+            self.post_quantum,
         )
 
 

@@ -5,38 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.crypto.errors import CryptoError
-from qpq.crypto.sealing import ENTROPY_BYTES, OVERHEAD, seal
 from qpq.mesh import counters
 from qpq.mesh.events import Deliver, SendRefused, State, StateChanged
 from qpq.mesh.inbox import MESSAGE_COST
 from qpq.mesh.records import InboxInsert, Kept, MessageDelete, OutboxInsert, OutboxState, Queued
-from qpq.wire.body import Body, encode_body
-from qpq.wire.envelope import ADDRESS_SIZE, MAX_TTL, encode_envelope, envelope_id, sign_envelope
+from qpq.wire.body import PADDING_STEP, Body, encode_body, pad
+from qpq.wire.envelope import ADDRESS_SIZE, MAX_TTL, encode_envelope, envelope_id
 from qpq.wire.errors import WireError
-from qpq.wire.receipts import commitment
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
-    from qpq.mesh.chance import Chance
+    from qpq.mesh.asking import Asking
     from qpq.mesh.clock import Clock
     from qpq.mesh.effects import Effects
     from qpq.mesh.events import SendText
     from qpq.mesh.inbox import Inbox
     from qpq.mesh.limits import Limits
     from qpq.mesh.outbox import Outbox, Outgoing
-    from qpq.mesh.routing import Routing
     from qpq.mesh.sending import Sending
+    from qpq.mesh.sessions import Sealed, Sessions
+    from qpq.mesh.signing import Signing
     from qpq.mesh.users import LocalUser, Users
 
 _ENVELOPE = 172
 _BODY = 64
 """Bytes around a payload and around a text, at most."""
-
-_SPARE_HOPS = 4
-_MAX_HOPS = 64
-_LEAST_HOPS = 32
-_UNKNOWN_HOPS = 64
-"""``max_hops``: twice the route's length and four, 32 to 64, for nobody signs a length; 64 without a route."""
 
 
 class Posting:
@@ -46,41 +39,44 @@ class Posting:
     """
 
     __slots__ = (
-        "_chance",
         "_clock",
         "_effects",
         "_inbox",
         "_late",
         "_limits",
         "_outbox",
-        "_routing",
         "_sending",
+        "_sessions",
+        "_signing",
         "_users",
+        "asking",
     )
+
+    asking: Asking
 
     def __init__(
         self,
         *,
         limits: Limits,
         clock: Clock,
-        chance: Chance,
         effects: Effects,
         users: Users,
-        routing: Routing,
         inbox: Inbox,
         outbox: Outbox,
         sending: Sending,
+        sessions: Sessions,
+        signing: Signing,
     ) -> None:
         self._limits = limits
         self._clock = clock
-        self._chance = chance
         self._effects = effects
         self._users = users
-        self._routing = routing
+        self._sessions = sessions
+        self._signing = signing
         self._inbox = inbox
         self._outbox = outbox
         self._sending = sending
-        self._late: dict[bytes, tuple[Address, bytes]] = {}
+        self._late: dict[bytes, tuple[Address, bytes, bool | None]] = {}
 
     def text(self, event: SendText, now: float) -> None:
         """Take a user's message."""
@@ -104,12 +100,12 @@ class Posting:
         message.relays += 1
         message.state = State.RELAYED
         self._effects.count(counters.MESSAGE_RELAYED)
-        self._change(message.sender, message.message_id, State.RELAYED, message.relays)
+        self._change(message, State.RELAYED)
 
     def confirmed(self, message: Outgoing) -> None:
         """A message has been delivered."""
         self._outbox.remove(message)
-        self._delivered(message.sender, message.message_id, message.relays)
+        self._delivered(message.sender, message.message_id, message.post_quantum, message.relays)
 
     def confirmed_late(self, envelope_id: bytes) -> bool:
         """Take a receipt that comes after the end of a message; whether it is one."""
@@ -121,11 +117,18 @@ class Posting:
     def expired(self, message: Outgoing) -> None:
         """The time of a message is over."""
         self._outbox.remove(message)
-        self._late[message.envelope_id] = (message.sender, message.message_id)
+        self._late[message.envelope_id] = (message.sender, message.message_id, message.post_quantum)
         if len(self._late) > self._limits.late_receipts:
             del self._late[next(iter(self._late))]
         self._effects.count(counters.MESSAGE_EXPIRED)
-        self._change(message.sender, message.message_id, State.EXPIRED, message.relays)
+        self._change(message, State.EXPIRED)
+
+    def post_quantum(self, user: Address, message_id: bytes) -> bool | None:
+        """Return how a message is sealed that is on its way, or has expired lately."""
+        message = self._outbox.of_user(user, message_id)
+        if message is not None:
+            return message.post_quantum
+        return next((how for *name, how in self._late.values() if name == [user, message_id]), None)
 
     def drop(self, message: Outgoing, now: float) -> None:
         """Forget a message wherever it is."""
@@ -138,15 +141,16 @@ class Posting:
             self.drop(message, now)
         self._late = {key: message for key, message in self._late.items() if message[0] != user}
 
-    def _delivered(self, user: Address, message_id: bytes, copies: int) -> None:
+    def _delivered(self, user: Address, message_id: bytes, post_quantum: bool | None, copies: int) -> None:
         """Tell of a receipt, which proves itself, and note it: a message sent once more is answered by it again."""
         self._effects.count(counters.MESSAGE_CONFIRMED)
-        self._effects.do(StateChanged(user, message_id, State.DELIVERED, copies))
+        self._effects.do(StateChanged(user, message_id, State.DELIVERED, copies, post_quantum))
         self._effects.note(OutboxState(user, message_id, State.DELIVERED, copies))
 
-    def _change(self, user: Address, message_id: bytes, state: State, copies: int) -> None:
+    def _change(self, message: Outgoing, state: State) -> None:
+        user, message_id, copies = message.sender, message.message_id, message.relays
         self._effects.persist(OutboxState(user, message_id, state, copies))
-        self._effects.after(StateChanged(user, message_id, state, copies))
+        self._effects.after(StateChanged(user, message_id, state, copies, message.post_quantum))
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -154,9 +158,9 @@ class Posting:
         """Take a message from ``author``; raises CryptoError, WireError for what cannot be sealed or sent."""
         body = Body(secret=event.message_id, text=event.text, message_id=event.message_id)
         size = len(event.text.encode())
-        complaint = self._outbox.complaint(
-            event.user, event.message_id, event.recipient, size + _BODY + OVERHEAD + _ENVELOPE
-        )
+        around = _BODY + _ENVELOPE + self._sessions.overhead(event.user, event.recipient)
+        padding = PADDING_STEP if event.padding else 0
+        complaint = self._outbox.complaint(event.user, event.message_id, event.recipient, size + padding + around)
         reader = self._users.reader(event.recipient)
         if complaint:
             self._refuse(event, complaint)
@@ -166,17 +170,14 @@ class Posting:
             self._queue(author, event, body, now)
 
     def _queue(self, author: LocalUser, event: SendText, body: Body, now: float) -> None:
-        entropy = self._chance.random(ENTROPY_BYTES)
-        payload = seal(encode_body(body), sender=event.user, recipient=event.recipient, entropy=entropy)
-        distance = self._routing.distance(event.recipient)
-        envelope = sign_envelope(
+        sealed = self._seal(author, event, body, now)
+        envelope = self._signing.envelope(
             author.secret,
-            recipient=event.recipient,
-            payload=payload,
-            commitment=commitment(body.secret),
+            event.recipient,
+            sealed.payload,
+            now,
+            secret=body.secret,
             ttl=event.ttl,
-            max_hops=min(max(2 * distance + _SPARE_HOPS, _LEAST_HOPS), _MAX_HOPS) if distance else _UNKNOWN_HOPS,
-            timestamp=self._clock.stamp(now),
             urgent=event.urgent,
         )
         data = encode_envelope(envelope)
@@ -191,11 +192,29 @@ class Posting:
             born=int(self._clock.life(now)),
             state=State.QUEUED,
             copies=0,
+            sealed=sealed.mark is not None,
         )
         self._effects.count(counters.MESSAGE_QUEUED)
-        self._keep(event, now, envelope_id=row.envelope_id, data=data, state=State.QUEUED)
-        self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED))
-        self._sending.start(self._outbox.add(row), envelope, now)
+        self._keep(event, now, State.QUEUED, envelope_id=row.envelope_id, data=data, sealed=row.sealed)
+        self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED, 0, row.sealed))
+        message = self._outbox.add(row)
+        message.mark = sealed.mark
+        if row.sealed or not self.asking.wait(author, message, event.text, now, padded=event.padding):
+            self._sending.start(message, envelope, now)
+
+    def _seal(self, author: LocalUser, event: SendText, body: Body, now: float) -> Sealed:
+        """Seal in a session, which begins now where the recipient's keys are there; else to its identity key."""
+        plaintext = encode_body(body)
+        if event.padding:
+            padded = pad(plaintext)
+            self._effects.count(counters.PADDING_MESSAGES)
+            self._effects.count(counters.PADDING_BYTES, len(padded) - len(plaintext))
+            plaintext = padded
+        own, peer = author.secret, event.recipient
+        sealed = self._sessions.seal(own, peer, plaintext, now)
+        if sealed is None and self.asking.begin(own, peer, now):
+            sealed = self._sessions.seal(own, peer, plaintext, now)
+        return sealed if sealed is not None else self._sessions.seal_classical(own.address, peer, plaintext)
 
     def _deliver_here(self, reader: LocalUser, event: SendText, size: int, now: float) -> None:
         user = reader.secret.address
@@ -214,7 +233,7 @@ class Posting:
         self._inbox.add(kept)
         received = self._clock.unix(now)
         self._effects.count(counters.TRANSFER_DELIVERED)
-        self._keep(event, now, envelope_id=b"", data=b"", state=State.DELIVERED)
+        self._keep(event, now, State.DELIVERED)
         self._effects.persist(
             InboxInsert(
                 user=user,
@@ -233,7 +252,16 @@ class Posting:
         self._effects.after(Deliver(user, event.message_id, event.user, event.text, received, event.urgent))
         self._effects.after(StateChanged(event.user, event.message_id, State.DELIVERED))
 
-    def _keep(self, event: SendText, now: float, *, envelope_id: bytes, data: bytes, state: State) -> None:
+    def _keep(
+        self,
+        event: SendText,
+        now: float,
+        state: State,
+        *,
+        envelope_id: bytes = b"",
+        data: bytes = b"",
+        sealed: bool | None = None,
+    ) -> None:
         self._effects.persist(
             OutboxInsert(
                 user=event.user,
@@ -247,6 +275,7 @@ class Posting:
                 born=int(self._clock.life(now)),
                 sent=self._clock.unix(now),
                 state=state,
+                sealed=sealed,
             )
         )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qpq.crypto.errors import CryptoError
-from qpq.crypto.sealing import open_sealed
 from qpq.mesh import counters
 from qpq.mesh.events import Deliver
+from qpq.mesh.giving import Reason
 from qpq.mesh.inbox import MESSAGE_COST
 from qpq.mesh.records import InboxInsert, Kept, MessageDelete, TombstoneDelete, TombstoneExpected, TombstoneInsert
-from qpq.wire.body import decode_body
+from qpq.mesh.sessions import Trouble
+from qpq.wire.body import Body, Keys, KeysWanted, decode_body
 from qpq.wire.envelope import Mode, envelope_hash, id_of, verify_envelope
 from qpq.wire.errors import WireError
 from qpq.wire.frames import CustodyCode
@@ -18,16 +18,19 @@ from qpq.wire.receipts import commitment
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity, SecretIdentity
+    from qpq.mesh.asking import Asking
     from qpq.mesh.claiming import Claiming
     from qpq.mesh.clock import Clock
     from qpq.mesh.custody import Custody, Held
     from qpq.mesh.effects import Effects
+    from qpq.mesh.giving import Giving
     from qpq.mesh.inbox import Inbox
     from qpq.mesh.links import Link
     from qpq.mesh.relaying import Relaying
+    from qpq.mesh.sessions import Plain, Sessions
     from qpq.mesh.tombstones import Tombstones
     from qpq.mesh.users import LocalUser, Users
-    from qpq.wire.body import Body
+    from qpq.wire.body import AnyBody
     from qpq.wire.envelope import Envelope
     from qpq.wire.frames import Transfer
 
@@ -42,11 +45,14 @@ class Receiving:
     """
 
     __slots__ = (
+        "_asking",
         "_clock",
         "_custody",
         "_effects",
+        "_giving",
         "_inbox",
         "_relaying",
+        "_sessions",
         "_tombstones",
         "_users",
         "claiming",
@@ -64,7 +70,13 @@ class Receiving:
         tombstones: Tombstones,
         custody: Custody,
         relaying: Relaying,
+        sessions: Sessions,
+        asking: Asking,
+        giving: Giving,
     ) -> None:
+        self._sessions = sessions
+        self._asking = asking
+        self._giving = giving
         self._custody = custody
         self._relaying = relaying
         self._clock = clock
@@ -96,19 +108,10 @@ class Receiving:
         reader = self._users.reader(item.recipient)
         if reader is None or self._unwanted(envelope, reader[0], item.via) is not None:
             return False
-        body = _open(envelope, reader[1])
-        if body is None:
+        opened = self._open(envelope, identifier, reader[1], None, now)
+        if isinstance(opened, CustodyCode):
             return False
-        stone = TombstoneInsert(
-            user=reader[0].secret.address,
-            envelope_id=identifier,
-            sender=envelope.sender,
-            message_id=body.message_id,
-            secret=body.secret,
-            envelope_hash=digest,
-            expires=int(self._clock.life(now)) + item.ttl,
-        )
-        self._deliver(envelope, body, stone, item.via, now)
+        self._settle(envelope, opened, now, identifier=identifier, digest=digest, reader=reader, via=item.via)
         return True
 
     def refuse(self, link: Link, envelope_id: bytes, code: CustodyCode) -> None:
@@ -121,7 +124,12 @@ class Receiving:
         if operation.via is not None and not operation.envelope_id:
             return
         self._inbox.remove_one(operation.user, operation.sender, operation.message_id)
-        self._tombstones.remove(operation.envelope_id)
+        self.unbury(operation.envelope_id)
+
+    def unbury(self, envelope_id: bytes) -> None:
+        """Forget that an envelope was opened, which could not be stored: it may come again."""
+        self._tombstones.remove(envelope_id)
+        self._sessions.unread(envelope_id)
 
     def _take(self, link: Link, transfer: Transfer, identifier: bytes, digest: bytes, now: float) -> CustodyCode | None:
         """Deliver an envelope, or return why not; what costs little is asked first."""
@@ -136,20 +144,11 @@ class Receiving:
             return code
         if not verify_envelope(envelope, identifier):
             return CustodyCode.BAD_SIGNATURE
-        body = _open(envelope, key)
-        if body is None:
-            return CustodyCode.UNREADABLE
-        stone = TombstoneInsert(
-            user=user.secret.address,
-            envelope_id=identifier,
-            sender=envelope.sender,
-            message_id=body.message_id,
-            secret=body.secret,
-            envelope_hash=digest,
-            expires=int(self._clock.life(now)) + envelope.ttl,  # whatever its age: a neighbour may add to it
-        )
-        self._deliver(envelope, body, stone, link.peer, now)
-        self._effects.prove(link.number, body.secret, digest)
+        opened = self._open(envelope, identifier, key, link, now)
+        if isinstance(opened, CustodyCode):
+            return opened
+        self._settle(envelope, opened, now, identifier=identifier, digest=digest, reader=reader, via=link.peer)
+        self._effects.prove(link.number, opened[0].secret, digest)
         if self._custody.get(identifier) is not None:
             self.claiming.delivered(identifier, now)
         return None
@@ -181,6 +180,69 @@ class Receiving:
         if not envelope.timestamp or not peer_unix or not self._clock.agrees(peer_unix, now):
             return False
         return self._clock.judge(now) >= envelope.timestamp + envelope.ttl
+
+    def _open(
+        self, envelope: Envelope, identifier: bytes, key: SecretIdentity, link: Link | None, now: float
+    ) -> tuple[AnyBody, Plain] | CustodyCode:
+        """Return what is inside the seal, or why it is not taken; ``link`` None: it was in custody here."""
+
+        def may_begin() -> bool:
+            return link is None or self._relaying.admits_session(link, now)
+
+        sender = envelope.sender
+        plain = self._sessions.open(key, sender, identifier, envelope.payload, now, may_begin=may_begin)
+        if plain is Trouble.KEYS_LOST:
+            self._effects.count(counters.SESSION_UNREADABLE)
+            self._giving.keys(key.address, sender, identifier, Reason.LOST, now)
+        if isinstance(plain, Trouble):
+            return CustodyCode.QUOTA if plain is Trouble.BUSY else CustodyCode.UNREADABLE
+        try:
+            body = decode_body(plain.text)
+        except WireError:
+            return CustodyCode.UNREADABLE
+        if commitment(body.secret) != envelope.commitment:
+            return CustodyCode.UNREADABLE
+        if not isinstance(body, Body) and link is not None and not self._relaying.admits_control(link, now):
+            self._effects.count(counters.CONTROL_OVER_RATE)
+            self._sessions.unread(identifier)
+            return CustodyCode.QUOTA
+        return body, plain
+
+    def _settle(
+        self,
+        envelope: Envelope,
+        opened: tuple[AnyBody, Plain],
+        now: float,
+        *,
+        identifier: bytes,
+        digest: bytes,
+        reader: tuple[LocalUser, SecretIdentity],
+        via: Identity | None,
+    ) -> None:
+        """Do what an opened envelope is for, and bury it."""
+        (user, key), (body, plain), sender = reader, opened, envelope.sender
+        stone = TombstoneInsert(
+            user=user.secret.address,
+            envelope_id=identifier,
+            sender=sender,
+            message_id=body.message_id if isinstance(body, Body) else body.secret,
+            secret=body.secret,
+            envelope_hash=digest,
+            expires=int(self._clock.life(now)) + envelope.ttl,  # whatever its age: a neighbour may add to it
+        )
+        if isinstance(body, Body):
+            self._deliver(envelope, body, stone, via, now)
+            if plain.kept is None:
+                if not self._sessions.has(key.address, sender):
+                    self._giving.keys(key.address, sender, identifier, Reason.LACKING, now)
+            elif self._sessions.turn_due(plain, now):
+                self._giving.turn(key.address, sender, now)
+            return
+        self._bury(stone, now)
+        if isinstance(body, KeysWanted):
+            self._giving.keys(key.address, sender, identifier, Reason.WANTED, now)
+        elif isinstance(body, Keys):
+            self._asking.taken(key, sender, body, now)
 
     def _deliver(
         self, envelope: Envelope, body: Body, stone: TombstoneInsert, via: Identity | None, now: float
@@ -228,12 +290,3 @@ class Receiving:
 def recipient_address(envelope: Envelope) -> Address:
     """Return the recipient of a unicast envelope as the address it is."""
     return envelope.recipient  # type: ignore[return-value]
-
-
-def _open(envelope: Envelope, key: SecretIdentity) -> Body | None:
-    """Return what is inside the seal; None: not sealed for this key, or of a form not known here."""
-    try:
-        body = decode_body(open_sealed(envelope.payload, sender=envelope.sender, recipient_secret=key))
-    except (CryptoError, WireError):
-        return None
-    return body if commitment(body.secret) == envelope.commitment else None

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class OutboxInsert:
     """Keep a local user's own message; ``envelope`` empty: it was delivered on this very node.
 
-    ``born`` and ``ttl`` are seconds of life, ``sent`` Unix seconds (0: unknown).
+    ``born`` and ``ttl`` are seconds of life, ``sent`` Unix seconds (0: unknown). ``sealed``: with keys that hold
+    against a quantum computer, in a session; None: not at all.
     """
 
     user: Address
@@ -37,6 +38,18 @@ class OutboxInsert:
     born: int
     sent: int
     state: State
+    sealed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxReseal:
+    """A message on its way was sealed anew: from now on this envelope carries it, in place of the one before."""
+
+    user: Address
+    message_id: bytes
+    envelope_id: bytes
+    envelope: bytes
+    sealed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +194,73 @@ class KnownDelete:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionPut:
+    """Keep a session of a user, or of the node, with ``peer`` as it is now; ``session_id`` 8 bytes.
+
+    ``used`` says how it may be used (``mesh.pairs``), ``data`` is ``crypto.sessions.Session.encode``: all of it secret.
+    Replaces the row of the same ids. A row for a restart too.
+    """
+
+    user: Address
+    peer: Address
+    session_id: bytes
+    used: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDelete:
+    """A session is kept no longer."""
+
+    user: Address
+    peer: Address
+    session_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PrekeyPut:
+    """Keep a secret by which others begin sessions; ``key_id`` 8 bytes, ``made`` seconds of life.
+
+    ``kind``: 0 signed, 1 one-time (``crypto.prekeys``, whose ``encode`` gave ``data``). A row for a restart too.
+    """
+
+    user: Address
+    key_id: bytes
+    kind: int
+    made: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PrekeyDelete:
+    """A prekey has been used, or is too old."""
+
+    user: Address
+    key_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BundlePut:
+    """Keep the keys of ``peer`` with which ``user`` can begin a session; ``life``: when they came.
+
+    Replaces what is kept of that peer. A row for a restart too.
+    """
+
+    user: Address
+    peer: Address
+    life: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BundleDelete:
+    """A peer's keys have been used, or are too old."""
+
+    user: Address
+    peer: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The clock of life as of now: ``life`` seconds, wall clock ``unix`` seconds (0: not trusted)."""
 
@@ -190,6 +270,7 @@ class Checkpoint:
 
 Operation: TypeAlias = (
     OutboxInsert
+    | OutboxReseal
     | OutboxState
     | InboxInsert
     | MessageDelete
@@ -203,6 +284,12 @@ Operation: TypeAlias = (
     | ProofInsert
     | KnownInsert
     | KnownDelete
+    | SessionPut
+    | SessionDelete
+    | PrekeyPut
+    | PrekeyDelete
+    | BundlePut
+    | BundleDelete
     | Checkpoint
 )
 
@@ -224,6 +311,7 @@ class Queued:
     born: int
     state: State
     copies: int
+    sealed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +343,18 @@ class Relayed:
     size: int
 
 
-Row: TypeAlias = Queued | Kept | TombstoneInsert | Relayed | ProofInsert | KnownInsert | Checkpoint
+Row: TypeAlias = (
+    Queued
+    | Kept
+    | TombstoneInsert
+    | Relayed
+    | ProofInsert
+    | KnownInsert
+    | SessionPut
+    | PrekeyPut
+    | BundlePut
+    | Checkpoint
+)
 
 
 class Store(Protocol):
@@ -267,6 +366,10 @@ class Store(Protocol):
 
     def envelope(self, envelope_id: bytes) -> bytes | None:
         """Return the bytes of an envelope that is queued, in custody or flooded."""
+        ...
+
+    def sent(self, user: Address, message_id: bytes) -> tuple[bytes, str] | None:
+        """Return envelope and text of a user's own message that is on its way; None: there is none such any more."""
         ...
 
     def restore(self) -> Iterable[Row]:

@@ -20,6 +20,8 @@ from qpq.wire.frames import SHORT_ID_SIZE, CustodyCode
 from qpq.wire.receipts import receipt_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from qpq.crypto.identity import Identity
     from qpq.mesh.clock import Clock
     from qpq.mesh.custody import Custody
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from qpq.mesh.links import Link
     from qpq.mesh.posting import Posting
     from qpq.mesh.sending import Sending
+    from qpq.mesh.sessions import Sessions
     from qpq.mesh.tombstones import Tombstones
     from qpq.wire.envelope import Envelope
     from qpq.wire.frames import Receipt, Transfer
@@ -42,16 +45,18 @@ _PASSED_S = 120.0
 
 
 class _Ingress:
-    """What one link may bring: bytes to keep, and proofs that nobody here can check against anything.
+    """What one link may bring: bytes to keep, proofs nobody here can check, sessions and words about keys for users.
 
     ``passed``: when which receipts (short ids) were passed on over it.
     """
 
-    __slots__ = ("passed", "proofs", "size")
+    __slots__ = ("controls", "passed", "proofs", "sessions", "size")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.size = Bucket(limits.relay_rate, limits.relay_burst, now)
         self.proofs = Bucket(limits.proof_rate, limits.proof_burst, now)
+        self.controls = Bucket(limits.control_rate, limits.control_burst, now)
+        self.sessions = Bucket(limits.agreement_rate, limits.agreement_burst, now)
         self.passed = deque[tuple[float, bytes]](maxlen=_PASSED)
 
 
@@ -68,6 +73,7 @@ class Relaying:
         "_posting",
         "_quotas",
         "_sending",
+        "_sessions",
         "_takes",
         "_tombstones",
         "proofs",
@@ -84,6 +90,7 @@ class Relaying:
         custody: Custody,
         tombstones: Tombstones,
         sending: Sending,
+        sessions: Sessions,
         posting: Posting,
     ) -> None:
         """``own`` is the node's address; a ``leaf`` keeps nothing for others."""
@@ -95,6 +102,7 @@ class Relaying:
         self._custody = custody
         self._tombstones = tombstones
         self._sending = sending
+        self._sessions = sessions
         self._posting = posting
         self._quotas = Quotas(limits.relay_bytes)
         self._ingress: dict[int, _Ingress] = {}
@@ -129,6 +137,26 @@ class Relaying:
         """Take back a proof; those whom it could not be passed on to before get it by reconciliation."""
         self.proofs.add(row.envelope_id, row.secret, row.envelope_hash, row.expires, life=0.0, shared=True)
 
+    # --- what is made here, and for users here -----------------------------------------------------------
+
+    def keep_own(self, item: Held) -> None:
+        """Count a word about keys that was made here, and let it wait."""
+        self._custody.add(item)
+        self._quotas.add(item, self._custody.clock)
+
+    def admits_control(self, link: Link, now: float) -> bool:
+        """Whether a link may bring one more word about keys."""
+        return self._ingress[link.number].controls.take(1, now)
+
+    def admits_session(self, link: Link, now: float) -> bool:
+        """Whether a link may bring one more session."""
+        return self._ingress[link.number].sessions.take(1, now)
+
+    def superseded(self, item: Held, secret: bytes, envelope_hash: bytes, now: float) -> None:
+        """Let those who may have an envelope forget it, once another is stored that carries its message."""
+        if item.given or self._sending.spread(item, None):
+            self._tell(item, secret, envelope_hash, item.given, now, pass_on=self._effects.prove)
+
     # --- envelopes for others ----------------------------------------------------------------------------
 
     def transfer(
@@ -157,7 +185,7 @@ class Relaying:
             return CustodyCode.BAD_SIGNATURE
         for gone in room:
             self._effects.count(counters.CUSTODY_EVICTED)
-            self._forget(gone, now)
+            self.forget(gone, now)
         self._keep(link, transfer, identifier, data, now)
         return None
 
@@ -223,7 +251,7 @@ class Relaying:
     def undo(self, operation: RelayInsert, now: float) -> bool:
         """Forget an envelope that could not be stored; whether it was there."""
         item = self._custody.get(operation.envelope_id)
-        if item is None or item.own:
+        if item is None or isinstance(item, Outgoing):
             return False
         self._quotas.remove(item)
         self._sending.drop(item, now)
@@ -258,14 +286,9 @@ class Relaying:
         """End the stay of an envelope, and tell all who may have it but ``peer``, which told (None: read here)."""
         keepers = {*item.given, *((item.via,) if item.via is not None else ())} - {peer}
         if keepers or not item.own or self._sending.spread(item, peer):
-            unreached = item.unsure
-            for keeper in keepers:
-                number = self._sending.link_to(keeper)
-                if number is None:
-                    unreached = True
-                else:
-                    self._pass_on(number, item.envelope_id, (secret, envelope_hash), now)
-            self._note(item, secret, envelope_hash, shared=unreached, now=now)
+            self._tell(item, secret, envelope_hash, keepers, now, pass_on=self._effects.pass_on)
+        if item.mark is not None:
+            self._sessions.proven(item.sender, item.recipient, item.mark)
         if isinstance(item, Outgoing):
             self._posting.confirmed(item)
         else:
@@ -273,6 +296,27 @@ class Relaying:
             self._effects.count(counters.CUSTODY_PROVEN)
             self._effects.persist(RelayDelete(item.envelope_id))
         self._sending.proven(item, peer, now)
+
+    def _tell(
+        self,
+        item: Held,
+        secret: bytes,
+        envelope_hash: bytes,
+        keepers: Iterable[Identity],
+        now: float,
+        *,
+        pass_on: Callable[[int, bytes, bytes], None],
+    ) -> None:
+        """Pass a receipt on to who keeps an envelope, and keep it for those who cannot be told now."""
+        unreached = item.unsure
+        for keeper in keepers:
+            number = self._sending.link_to(keeper)
+            if number is None:
+                unreached = True
+            else:
+                pass_on(number, secret, envelope_hash)
+                self._ingress[number].passed.append((now, item.envelope_id[:SHORT_ID_SIZE]))
+        self._note(item, secret, envelope_hash, shared=unreached, now=now)
 
     def _note(self, item: Held, secret: bytes, envelope_hash: bytes, *, shared: bool, now: float) -> None:
         life = self._clock.life(now)
@@ -304,7 +348,8 @@ class Relaying:
         """Cure a neighbour that has taken what has been delivered since."""
         proof = self.proofs.get(envelope_id)
         if proof is not None:
-            self._pass_on(number, envelope_id, proof, now)
+            self._effects.pass_on(number, *proof)
+            self._ingress[number].passed.append((now, envelope_id[:SHORT_ID_SIZE]))
 
     # --- what people ask ---------------------------------------------------------------------------------------
 
@@ -335,11 +380,8 @@ class Relaying:
             proofs_cap=self._limits.proofs,
         )
 
-    def _pass_on(self, number: int, envelope_id: bytes, proof: tuple[bytes, bytes], now: float) -> None:
-        self._effects.pass_on(number, *proof)
-        self._ingress[number].passed.append((now, envelope_id[:SHORT_ID_SIZE]))
-
-    def _forget(self, item: Held, now: float) -> None:
+    def forget(self, item: Held, now: float) -> None:
+        """Keep an envelope no longer that was not a user's."""
         self._quotas.remove(item)
         self._effects.persist(RelayDelete(item.envelope_id))
         self._sending.drop(item, now)

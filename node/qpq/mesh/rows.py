@@ -17,7 +17,8 @@ class PeerRow:
 
     ``state`` is ``linked``, ``greeting`` (HELLO awaited), ``dialling``, ``waiting`` (back-off to
     ``retry_at``) or ``known``. ``identity`` None: not known, ``proven`` False: only claimed.
-    ``reason`` says how the last attempt or link ended.
+    ``reason`` says how the last attempt or link ended. ``known``: who answered before at this kept address, where
+    another key answers now.
     """
 
     identity: Identity | None
@@ -31,11 +32,12 @@ class PeerRow:
     role: Role | None = None
     retry_at: float = 0.0
     reason: str = ""
+    known: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """A local user's message on its way."""
+    """A local user's message on its way; ``post_quantum`` as in StateChanged."""
 
     user: Address
     message_id: bytes
@@ -45,6 +47,7 @@ class MessageRow:
     copies: int
     urgent: bool
     attempts: int
+    post_quantum: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,16 @@ class Sending:
         self._watch_expiry(now)
         self._moving.start(item, envelope, now)
 
+    def hold(self, item: Held, now: float) -> None:
+        """Keep an envelope that has just been added from going anywhere until ``release``."""
+        item.place = Place.SEALING
+        self._watch_expiry(now)
+
+    def release(self, item: Held, now: float) -> None:
+        """Let an envelope go that was held."""
+        item.place = Place.WAITING
+        self._moving.again(item, now)
+
     def drop(self, item: Held, now: float) -> None:
         """Forget an envelope wherever it is; the next goes in its place."""
         number = item.link

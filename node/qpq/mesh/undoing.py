@@ -8,14 +8,20 @@ from qpq.mesh import counters
 from qpq.mesh.events import SendRefused, State, StateChanged
 from qpq.mesh.outbox import Outgoing
 from qpq.mesh.records import (
+    BundleDelete,
     InboxInsert,
     KnownDelete,
     OutboxInsert,
+    OutboxReseal,
     OutboxState,
+    PrekeyDelete,
+    PrekeyPut,
     ProofInsert,
     RelayCopies,
     RelayDelete,
     RelayInsert,
+    SessionDelete,
+    SessionPut,
     TombstoneInsert,
 )
 from qpq.wire.envelope import CHANNEL_TAG_SIZE
@@ -35,10 +41,21 @@ if TYPE_CHECKING:
     from qpq.mesh.receiving import Receiving
     from qpq.mesh.records import Operation
     from qpq.mesh.relaying import Relaying
-    from qpq.mesh.tombstones import Tombstones
+    from qpq.mesh.resealing import Resealing
+    from qpq.mesh.sessions import Sessions
 
 
-_SMALL = (OutboxState, ProofInsert, RelayCopies, RelayDelete, KnownDelete)
+_SMALL = (
+    OutboxState,
+    ProofInsert,
+    RelayCopies,
+    RelayDelete,
+    KnownDelete,
+    SessionDelete,
+    PrekeyDelete,
+    BundleDelete,
+    SessionPut,
+)
 """What is true, and what a store without room still takes, whatever else of its transaction did not fit."""
 
 
@@ -46,7 +63,8 @@ class Undoing:
     """Takes PersistFailed: what was to be kept is not, its sender is told; what was to be forgotten stays forgotten.
 
     A state that could not be written is still true and is told; after a restart the message
-    is sent once more and answered by the same receipt.
+    is sent once more and answered by the same receipt. Sessions stay as far as they are; what was opened in them and
+    could not be stored may come again.
     """
 
     __slots__ = (
@@ -58,8 +76,9 @@ class Undoing:
         "_posting",
         "_receiving",
         "_relaying",
+        "_resealing",
+        "_sessions",
         "_table",
-        "_tombstones",
     )
 
     def __init__(
@@ -68,26 +87,30 @@ class Undoing:
         effects: Effects,
         neighbours: Neighbours,
         custody: Custody,
-        tombstones: Tombstones,
         posting: Posting,
         receiving: Receiving,
         relaying: Relaying,
         keeping: Keeping,
         channels: Channels,
+        sessions: Sessions,
+        resealing: Resealing,
     ) -> None:
         self._effects = effects
         self._neighbours = neighbours
         self._custody = custody
-        self._tombstones = tombstones
         self._posting = posting
         self._receiving = receiving
         self._relaying = relaying
         self._keeping = keeping
         self._channels = channels
+        self._sessions = sessions
+        self._resealing = resealing
         self._table: dict[type[Operation], Callable[[Any, float], None]] = {
             InboxInsert: self._inbox_insert,
             RelayInsert: self._relay_insert,
             TombstoneInsert: self._tombstone_insert,
+            OutboxReseal: self._outbox_reseal,
+            PrekeyPut: self._prekey_put,
         }
 
     def failed(self, event: PersistFailed, now: float) -> None:
@@ -99,12 +122,17 @@ class Undoing:
             if isinstance(operation, OutboxInsert):
                 self._outbox_insert(operation, event.reason, now)
             elif isinstance(operation, OutboxState) and operation.state is not State.DELIVERED:  # that has been told
-                told = StateChanged(operation.user, operation.message_id, operation.state, operation.copies)
+                user, message_id = operation.user, operation.message_id
+                how = self._posting.post_quantum(user, message_id)
+                told = StateChanged(user, message_id, operation.state, operation.copies, how)
                 (self._effects.after if retry else self._effects.do)(told)
+            elif isinstance(operation, SessionPut):
+                self._sessions.unwritten(operation, retry=retry)
             elif type(operation) in self._table:
                 self._table[type(operation)](operation, now)
         for operation in small if retry else ():
-            self._effects.persist(operation)
+            if not isinstance(operation, SessionPut):  # as it is now, not as it was
+                self._effects.persist(operation)
 
     def _outbox_insert(self, operation: OutboxInsert, reason: str, now: float) -> None:
         message = self._custody.get(operation.envelope_id)
@@ -126,7 +154,15 @@ class Undoing:
             self._refuse(operation.via, operation.envelope_id)
 
     def _tombstone_insert(self, operation: TombstoneInsert, _now: float) -> None:
-        self._tombstones.remove(operation.envelope_id)
+        self._receiving.unbury(operation.envelope_id)
+
+    def _outbox_reseal(self, operation: OutboxReseal, now: float) -> None:
+        message = self._custody.get(operation.envelope_id)
+        if isinstance(message, Outgoing) and message.before is not None:
+            self._resealing.undo(message, message.before, now)
+
+    def _prekey_put(self, operation: PrekeyPut, _now: float) -> None:
+        self._sessions.prekeys.undo(operation)
 
     def _refuse(self, via: Identity | None, envelope_id: bytes) -> None:
         link = self._neighbours.link_to(via) if via is not None else None

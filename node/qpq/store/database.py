@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from qpq.crypto.identity import ID_BYTES, prefix_range
 from qpq.mesh.records import (
-    Checkpoint,
-    Kept,
-    KnownInsert,
     MessageDelete,
-    ProofInsert,
-    Queued,
-    Relayed,
-    TombstoneInsert,
 )
+from qpq.store.codec import CODEC_NUMBER, INBOX_TEXT, OUTBOX_TEXT, PLAIN
+from qpq.store.counting import PAGE, counts
 from qpq.store.entries import Counts, InboxEntry, OutboxEntry
-from qpq.store.faults import StoreBusyError, StoreDamagedError, StoreError, StoreFullError
+from qpq.store.faults import StoreBusyError, StoreDamagedError, StoreError, StoreFullError, StoreSealedError
+from qpq.store.restoring import restored
 from qpq.store.schema import STATES, place_of, prepare, upgrade
+from qpq.store.scrubbing import Scrubber
 from qpq.store.writers import GROWING, SOLE, Writers
 
 if TYPE_CHECKING:
@@ -33,13 +30,13 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Address
     from qpq.mesh.records import Operation, Row
+    from qpq.store.codec import Codec
 
 DEFAULT_MAX_BYTES = 64 << 20
 MESSAGE_ID_BYTES = 16
 MAX_HISTORY = 1_000
 """Delivered and expired messages kept for each user to look at; the oldest go."""
 
-_PAGE = 4096
 _RELAY_PART = 2
 """Envelopes for others take at most the store's bytes divided by this; the rest is for users whatever comes."""
 _RESERVE_PAGES = 16
@@ -52,33 +49,41 @@ _WAL_PAGES_DURABLE = 512
 _CACHE_KIB = 256
 _CACHE_KIB_DURABLE = 2048
 _ROWS_AT_ONCE = 256
-_MAX_ASIDE = 100
 
 _INBOX = "SELECT number, message_id, sender, text, urgent, sent, received, read, channel FROM inbox"
-_OUTBOX = "SELECT number, message_id, recipient, text, urgent, sent, ttl, state, copies FROM outbox"
+_OUTBOX = "SELECT number, message_id, recipient, text, urgent, sent, ttl, state, copies, sealed FROM outbox"
 
 
 class Database:
     """The store in the file ``path`` (":memory:" for tests), at most ``max_bytes`` large.
 
-    Raises StoreDamagedError, StoreTooNewError, StoreBusyError, StoreError where it cannot be
-    opened; a file that is refused is left as it is.
+    ``codec``: what its secret columns stand under; a file where they stand as they are is sealed now.
+    ``scrubber`` takes away what deleted rows left in the file. Raises StoreDamagedError, StoreTooNewError,
+    StoreBusyError, StoreSealedError, StoreError where it cannot be opened; a file that is refused is left as it is.
     """
 
     def __init__(
-        self, path: str, *, durable: bool = True, max_bytes: int = DEFAULT_MAX_BYTES, history: int = MAX_HISTORY
+        self,
+        path: str,
+        *,
+        durable: bool = True,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        history: int = MAX_HISTORY,
+        codec: Codec = PLAIN,
     ) -> None:
         self.path = path
         self.max_bytes = max_bytes
+        self.codec = codec
+        self.scrubber = Scrubber(path)
         self._connection = self._connect()
-        self._writers = Writers(self._connection, history, max_bytes // _RELAY_PART)
+        self._writers = Writers(self._connection, history, max_bytes // _RELAY_PART, codec, self.scrubber.soil)
         try:
             self._set_up(durable)
         except sqlite3.Error as fault:
-            self._connection.close()
+            self._close()
             raise self._name(fault) from fault
         except StoreError:
-            self._connection.close()
+            self._close()
             raise
 
     # --- the core's port -------------------------------------------------------------------------
@@ -107,35 +112,20 @@ class Database:
             rows = self._read("SELECT envelope FROM relay WHERE place = ? AND envelope_id = ?", (place, envelope_id))
         return rows[0][0] if rows else None
 
+    def sent(self, user: Address, message_id: bytes) -> tuple[bytes, str] | None:
+        """Return envelope and text of a user's own message that is on its way; None: there is none such any more."""
+        rows = self._read(
+            "SELECT envelope, text FROM outbox WHERE user = ? AND message_id = ? AND envelope IS NOT NULL",
+            (user, message_id),
+        )
+        if not rows:
+            return None
+        envelope, text = rows[0]
+        return envelope, self.codec.read_text(OUTBOX_TEXT, (user, message_id), text)
+
     def restore(self) -> Iterator[Row]:
         """Go through what ``Core.restore`` takes; nothing is written meanwhile."""
-        meta = self.numbers()
-        yield Checkpoint(meta.get("life", 0), meta.get("unix", 0))
-        for row in self.each(
-            "SELECT user, message_id, envelope_id, recipient, length(envelope), urgent, ttl, born, state, copies"
-            " FROM outbox WHERE envelope IS NOT NULL ORDER BY number"
-        ):
-            user, message_id, envelope_id, recipient, size, urgent, ttl, born, state, copies = row
-            yield Queued(user, message_id, envelope_id, recipient, size, bool(urgent), ttl, born, STATES[state], copies)
-        for user, message_id, sender, size, via, read in self.each(
-            "SELECT user, message_id, sender, size, via, read FROM inbox ORDER BY number"
-        ):
-            yield Kept(user, message_id, sender, size, via, bool(read))
-        for row in self.each("SELECT user, envelope_id, sender, message_id, secret, hash, expires FROM tombstone"):
-            yield TombstoneInsert(*row)
-        for row in self.each(
-            "SELECT envelope_id, sender, recipient, via, urgent, ttl, born, hops, max_hops, copies, length(envelope)"
-            " FROM relay ORDER BY born, place"
-        ):
-            envelope_id, sender, recipient, via, urgent, *numbers = row
-            yield Relayed(envelope_id, sender, recipient, via, bool(urgent), *numbers)
-        for envelope_id, secret, envelope_hash, expires in self.each(
-            "SELECT envelope_id, secret, hash, expires FROM known"
-        ):
-            if secret is None:
-                yield KnownInsert(envelope_id, expires)
-            else:
-                yield ProofInsert(envelope_id, secret, envelope_hash, expires)
+        return restored(self)
 
     # --- for people ----------------------------------------------------------------------------------
 
@@ -145,7 +135,17 @@ class Database:
         """Return a user's messages, oldest first: the last ``limit``, or the first behind number ``after``."""
         rows = self._some(_INBOX, user, "AND read = 0" if unread else "", limit, after)
         return [
-            InboxEntry(number, message_id, sender, text, bool(urgent), sent, received, bool(read), channel or b"")
+            InboxEntry(
+                number,
+                message_id,
+                sender,
+                self.codec.read_text(INBOX_TEXT, (user, message_id, sender), text),
+                bool(urgent),
+                sent,
+                received,
+                bool(read),
+                channel or b"",
+            )
             for number, message_id, sender, text, urgent, sent, received, read, channel in rows
         ]
 
@@ -153,8 +153,19 @@ class Database:
         """Return what a user sent, oldest first: the last ``limit``, or the first behind number ``after``."""
         rows = self._some(_OUTBOX, user, "", limit, after)
         return [
-            OutboxEntry(number, message_id, recipient, text, bool(urgent), sent, ttl, STATES[state], copies)
-            for number, message_id, recipient, text, urgent, sent, ttl, state, copies in rows
+            OutboxEntry(
+                number,
+                message_id,
+                recipient,
+                self.codec.read_text(OUTBOX_TEXT, (user, message_id), text),
+                bool(urgent),
+                sent,
+                ttl,
+                STATES[state],
+                copies,
+                bool(sealed) if sealed is not None else None,
+            )
+            for number, message_id, recipient, text, urgent, sent, ttl, state, copies, sealed in rows
         ]
 
     def message_ids(self, user: Address, prefix: str, limit: int = 10) -> list[bytes]:
@@ -196,33 +207,7 @@ class Database:
 
     def counts(self) -> Counts:
         """Return what there is, for ``qpq status``."""
-        inbox = self._read(
-            "SELECT count(*), coalesce(sum(read = 0), 0), coalesce(min(nullif(received, 0)), 0) FROM inbox", ()
-        )[0]
-        outbox = self._read(
-            "SELECT coalesce(sum(envelope IS NOT NULL), 0), coalesce(sum(envelope IS NULL), 0) FROM outbox", ()
-        )[0]
-        tombstones = self._read("SELECT count(*) FROM tombstone", ())[0][0]
-        relayed = self._read("SELECT count(*), coalesce(sum(length(envelope)), 0) FROM relay", ())[0]
-        known = self._read(
-            "SELECT coalesce(sum(secret IS NOT NULL), 0), coalesce(sum(secret IS NULL), 0) FROM known", ()
-        )
-        pages = self._read("PRAGMA page_count", ())[0][0] - self._read("PRAGMA freelist_count", ())[0][0]
-        return Counts(
-            inbox=inbox[0],
-            unread=inbox[1],
-            waiting=outbox[0],
-            finished=outbox[1],
-            tombstones=tombstones,
-            used_bytes=pages * _PAGE,
-            max_bytes=self.max_bytes,
-            oldest=inbox[2],
-            relayed=relayed[0],
-            relayed_bytes=relayed[1],
-            relayed_max_bytes=self.max_bytes // _RELAY_PART,
-            proofs=known[0][0],
-            known=known[0][1],
-        )
+        return counts(self._read, self.max_bytes, self.max_bytes // _RELAY_PART)
 
     def next_boot(self, floor: int = 0) -> int:
         """Count a start of the node, durably, and return its number (1 or more, 32 bits).
@@ -242,11 +227,46 @@ class Database:
         with self._transaction():
             self._writers.set_meta(key, value)
 
+    def reseal(self, codec: Codec) -> None:
+        """Put the secret columns under another codec, all or none, and take away what was there before.
+
+        Raises StoreFullError, StoreDamagedError, StoreError.
+        """
+        from qpq.store.sealing import reseal  # noqa: PLC0415 (seldom)
+
+        self._limit_pages(self.max_bytes // PAGE)  # they get longer, and for a while both are there
+        try:
+            with self._transaction():
+                reseal(self._connection, self.codec, codec)
+                self._writers.set_meta(CODEC_NUMBER, codec.number)
+        finally:
+            self._limit_pages(0)
+        self.codec = self._writers.codec = codec
+        self.scrubber.soil()
+        self.scrub()
+
+    def forget_keys(self) -> None:
+        """Delete what opens messages, and its traces, before everything is wiped; raises StoreError."""
+        from qpq.store.sealing import drop_keys  # noqa: PLC0415 (seldom)
+
+        with self._transaction():
+            drop_keys(self._connection)
+        self.scrubber.soil()
+        self.scrub()
+
+    def scrub(self, *, whole: bool = True) -> None:
+        """Take away what deleted and replaced rows left in the files, or only a slice of it."""
+        with suppress(sqlite3.Error):  # a full disk: later
+            self.scrubber.scrub(self._connection)
+            while whole and self.scrubber.is_sweeping:
+                self.scrubber.scrub(self._connection)
+
     def close(self) -> None:
         """Move everything into the one file and close it; later calls raise StoreError."""
         with suppress(sqlite3.Error):  # what stays in the WAL is read at the next start
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._connection.close()
+        self.scrub()
+        self._close()
 
     # --- SQLite ----------------------------------------------------------------------------------------
 
@@ -258,26 +278,43 @@ class Database:
         except (OSError, sqlite3.Error) as fault:
             raise StoreError(f"the message store {self.path} cannot be opened: {fault}") from fault
 
+    def _close(self) -> None:
+        self._connection.close()
+        self.scrubber.close()
+
     def _set_up(self, durable: bool) -> None:
         execute = self._connection.execute
         execute("PRAGMA locking_mode = EXCLUSIVE")
-        execute(f"PRAGMA page_size = {_PAGE}")
+        execute(f"PRAGMA page_size = {PAGE}")
         prepare(self._connection, self.path)
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES_DURABLE if durable else _WAL_PAGES}")
         execute(f"PRAGMA cache_size = -{_CACHE_KIB_DURABLE if durable else _CACHE_KIB}")
         execute("PRAGMA temp_store = MEMORY")
-        execute("PRAGMA secure_delete = FAST")
-        if execute("PRAGMA page_count").fetchone()[0] * _PAGE <= _CHECK_BELOW:
+        execute("PRAGMA secure_delete = ON")
+        if execute("PRAGMA page_count").fetchone()[0] * PAGE <= _CHECK_BELOW:
             verdict = execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise StoreDamagedError(self._damage(verdict))
         upgrade(self._connection)
         self._limit_pages(0)
+        self._check_codec()
+
+    def _check_codec(self) -> None:
+        """See that the secret columns stand under this codec; seal them if they stand as they are."""
+        number = self.numbers().get(CODEC_NUMBER, 0)
+        if not number and self.codec.number:
+            wanted, self.codec = self.codec, PLAIN
+            self.reseal(wanted)
+        elif number != self.codec.number:
+            raise StoreSealedError(
+                f"the message store {self.path} is sealed under a key that this node does not have: put the vault.json"
+                " that belongs to it back, or move the store away to start with an empty one; it was left as it is"
+            )
 
     def _limit_pages(self, reserve: int) -> None:
-        self._connection.execute(f"PRAGMA max_page_count = {max(1, self.max_bytes // _PAGE) + reserve}")
+        self._connection.execute(f"PRAGMA max_page_count = {max(1, self.max_bytes // PAGE) + reserve}")
 
     def _write(self, operations: Sequence[Operation]) -> None:
         write = self._writers.write
@@ -347,23 +384,3 @@ class Database:
             f"the message store {self.path} is damaged ({what}). It was left as it is. To start with an empty one,"
             " move it away together with the files of the same name that end in -wal and -shm"
         )
-
-
-def set_aside(path: str) -> str:
-    """Rename a store's files so that a new one can be made, and return the new name; nothing is deleted.
-
-    Raises StoreError where they cannot be renamed.
-    """
-    for number in range(1, _MAX_ASIDE + 1):
-        aside = f"{path}.damaged-{number}"
-        if not os.path.lexists(aside):
-            break
-    else:
-        raise StoreError(f"{_MAX_ASIDE} damaged stores lie beside {path}: look at them and remove some")
-    try:
-        for ending in ("-wal", "-shm", ""):
-            if os.path.lexists(path + ending):
-                os.rename(path + ending, aside + ending)
-    except OSError as fault:
-        raise StoreError(f"{path} cannot be moved away: {fault}") from fault
-    return aside

@@ -1,35 +1,41 @@
 """What of a store goes into a snapshot that has not room for all, as the operations that make it anew.
 
-First what waits to be sent and what users have not read, then the rest of their messages, what is needed to
-know a message again, and history; what is kept for others fills up. Of each kind the newest go in.
+First what waits to be sent and what users have not read, then the rest of their messages, the keys of their sessions,
+what is needed to know a message again, and history; what is kept for others fills up. Of each kind the newest go in.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qpq.mesh.records import (
+    BundlePut,
     Checkpoint,
     InboxInsert,
     KnownInsert,
     OutboxInsert,
     OutboxState,
+    PrekeyPut,
     ProofInsert,
     RelayInsert,
+    SessionPut,
     TombstoneInsert,
 )
+from qpq.store.codec import BUNDLE_DATA, INBOX_TEXT, OUTBOX_TEXT, PREKEY_DATA, SESSION_DATA
 from qpq.store.oplog import Booted, Seen, item
 from qpq.store.schema import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qpq.store.codec import Codec
     from qpq.store.database import Database
     from qpq.store.oplog import Logged
 
 _OUTBOX = (
     "SELECT number, user, message_id, coalesce(envelope_id, x''), recipient, coalesce(envelope, x''), text, urgent,"
-    " ttl, born, sent, state, copies FROM outbox WHERE "
+    " ttl, born, sent, state, sealed, copies FROM outbox WHERE "
 )
 _INBOX = (
     "SELECT number, user, message_id, sender, coalesce(envelope_id, x''), text, urgent, sent, received, size, via,"
@@ -41,6 +47,9 @@ _RELAY = (
 )
 _TOMBSTONES = "SELECT expires, user, envelope_id, sender, message_id, secret, hash, expires FROM tombstone"
 _KNOWN = "SELECT expires, envelope_id, secret, hash, expires FROM known"
+_PREKEYS = "SELECT made, user, key_id, kind, made, data FROM prekey ORDER BY made DESC"
+_SESSIONS = "SELECT used, user, peer, session_id, used, data FROM session ORDER BY used DESC"
+_BUNDLES = "SELECT life, user, peer, life, data FROM bundle ORDER BY life DESC"
 _PARTS = 16
 _AT_ONCE = 16
 
@@ -59,13 +68,17 @@ class Dump:
         outbox: list[tuple[int, bytes]] = []
         inbox: list[tuple[int, bytes]] = []
         others: list[tuple[int, bytes]] = []
-        self._newest(outbox, _OUTBOX + "envelope IS NOT NULL ORDER BY number DESC", 5 * part, _sent, counted=True)
+        sent, got = partial(_sent, database.codec), partial(_got, database.codec)
+        self._newest(outbox, _OUTBOX + "envelope IS NOT NULL ORDER BY number DESC", 5 * part, sent, counted=True)
         self._newest(others, _RELAY + "via IS NULL ORDER BY born DESC", 2 * part, _kept, counted=True)
         for read in ("0", "1"):
             used = sum(len(data) for _, data in inbox)
-            self._newest(inbox, f"{_INBOX}read = {read} ORDER BY number DESC", 7 * part - used, _got, counted=True)
+            self._newest(inbox, f"{_INBOX}read = {read} ORDER BY number DESC", 7 * part - used, got, counted=True)
+        self._newest(others, _PREKEYS, part, partial(_prekey, database.codec))
+        self._newest(others, _SESSIONS, 3 * part, partial(_session, database.codec))
+        self._newest(others, _BUNDLES, part, partial(_bundle, database.codec))
         self._newest(others, _TOMBSTONES + " ORDER BY expires DESC", 2 * part, _buried)
-        self._newest(outbox, _OUTBOX + "envelope IS NULL ORDER BY number DESC", part, _sent)
+        self._newest(outbox, _OUTBOX + "envelope IS NULL ORDER BY number DESC", part, sent)
         self._newest(others, _RELAY + "via IS NOT NULL ORDER BY born DESC", room, _kept)
         self._newest(others, _KNOWN + " ORDER BY expires DESC", room, _known)
         self.items += [data for table in (outbox, inbox, others) for _, data in sorted(table, key=_first)]
@@ -97,16 +110,30 @@ def _first(pair: tuple[int, bytes]) -> int:
     return pair[0]
 
 
-def _sent(*columns: Any) -> tuple[Logged, ...]:
-    user, message_id, envelope_id, recipient, envelope, text, urgent, ttl, born, sent, state, copies = columns
+def _sent(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
+    user, message_id, envelope_id, recipient, envelope, text, urgent, *more = columns
+    ttl, born, sent, state, sealed, copies = more
+    text = codec.read_text(OUTBOX_TEXT, (user, message_id), text)
     made = OutboxInsert(
-        user, message_id, envelope_id, recipient, envelope, text, bool(urgent), ttl, born, sent, STATES[state]
+        user,
+        message_id,
+        envelope_id,
+        recipient,
+        envelope,
+        text,
+        bool(urgent),
+        ttl,
+        born,
+        sent,
+        STATES[state],
+        bool(sealed) if sealed is not None else None,
     )
     return (made, OutboxState(user, message_id, STATES[state], copies)) if copies else (made,)
 
 
-def _got(*columns: Any) -> tuple[Logged, ...]:
+def _got(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
     user, message_id, sender, envelope_id, text, urgent, sent, received, size, via, channel, read = columns
+    text = codec.read_text(INBOX_TEXT, (user, message_id, sender), text)
     made = InboxInsert(user, message_id, sender, envelope_id, text, bool(urgent), sent, received, size, via, channel)
     return (made, Seen(user, message_id, sender)) if read else (made,)
 
@@ -118,6 +145,21 @@ def _kept(*columns: Any) -> tuple[Logged, ...]:
 
 def _buried(*columns: Any) -> tuple[Logged, ...]:
     return (TombstoneInsert(*columns),)
+
+
+def _prekey(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
+    user, key_id, kind, made, data = columns
+    return (PrekeyPut(user, key_id, kind, made, codec.read_data(PREKEY_DATA, (user, key_id), data)),)
+
+
+def _session(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
+    user, peer, session_id, used, data = columns
+    return (SessionPut(user, peer, session_id, used, codec.read_data(SESSION_DATA, (user, peer, session_id), data)),)
+
+
+def _bundle(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
+    user, peer, life, data = columns
+    return (BundlePut(user, peer, life, codec.read_data(BUNDLE_DATA, (user, peer), data)),)
 
 
 def _known(*columns: Any) -> tuple[Logged, ...]:

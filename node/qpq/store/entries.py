@@ -30,7 +30,11 @@ class InboxEntry:
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """A message a user sent; ``number`` grows with sending, ``sent`` Unix seconds (0: unknown), ``ttl`` seconds."""
+    """A message a user sent; ``number`` grows with sending, ``sent`` Unix seconds (0: unknown), ``ttl`` seconds.
+
+    ``post_quantum``: it was sealed in a session, with keys that hold against a quantum computer; None: nothing was
+    sealed, or it is not known.
+    """
 
     number: int
     message_id: bytes
@@ -41,6 +45,7 @@ class OutboxEntry:
     ttl: int
     state: State
     copies: int
+    post_quantum: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,10 @@ class StoreDamagedError(StoreError):
     """The file is no message store or is damaged; it was left as it is. ``set_aside`` makes room for a new one."""
 
 
+class StoreSealedError(StoreError):
+    """The store is sealed under another key than this node has; it was left as it is."""
+
+
 class StoreTooNewError(StoreError):
     """A newer version of this program wrote the file; run that one, or use another data directory."""
 

@@ -6,16 +6,19 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from qpq.store.codec import PLAIN
 from qpq.store.database import Database
-from qpq.store.faults import StoreDamagedError, StoreTooNewError
-from qpq.store.oplog import Booted, Seen
-from qpq.store.snapshot import Snapshot, load, write
+from qpq.store.faults import StoreDamagedError, StoreError, StoreSealedError, StoreTooNewError
+from qpq.store.keyring_file import read_private
+from qpq.store.oplog import Booted, Seen, head
+from qpq.store.snapshot import MAX_READ, Snapshot, load, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from qpq.crypto.identity import Address
     from qpq.mesh.records import Operation, Row
+    from qpq.store.codec import Codec
     from qpq.store.entries import InboxEntry
     from qpq.store.snapshot import Job
 
@@ -38,13 +41,14 @@ class Keeper:
         *,
         max_bytes: int,
         commit_s: float,
+        codec: Codec = PLAIN,
         clock: Callable[[], float],
         wake: Callable[[], None],
     ) -> None:
         self.path = path
         self._clock = clock
-        self.database = self._open(live, max_bytes)
-        self.snapshot = Snapshot(self.database, commit_s=commit_s, now=clock(), wake=wake)
+        self.database = self._open(live, max_bytes, codec)
+        self.snapshot = Snapshot(self.database, commit_s=commit_s, now=clock(), wake=wake, codec=codec)
         try:
             self._take_up()
         except BaseException:
@@ -61,6 +65,10 @@ class Keeper:
     def envelope(self, envelope_id: bytes) -> bytes | None:
         """Return the bytes of an envelope."""
         return self.database.envelope(envelope_id)
+
+    def sent(self, user: Address, message_id: bytes) -> tuple[bytes, str] | None:
+        """Return envelope and text of a user's own message that is on its way."""
+        return self.database.sent(user, message_id)
 
     def restore(self) -> Iterable[Row]:
         """Go through what ``Core.restore`` takes."""
@@ -94,6 +102,14 @@ class Keeper:
         if job is not None:
             self.done(job, write(self.path, job))
 
+    def reseal(self, codec: Codec) -> None:
+        """Put both places under another codec, the one on flash at once; raises StoreError."""
+        self.database.reseal(codec)
+        self.snapshot.use(codec, self._clock())
+        self.save()
+        if self.snapshot.problem:
+            raise StoreError(f"{self.path} cannot be written: {self.snapshot.problem}")
+
     def close(self) -> None:
         """Write all that has changed to flash and close the live store, which serves the next start."""
         self.save()
@@ -103,28 +119,28 @@ class Keeper:
 
     # --- start ----------------------------------------------------------------------------------
 
-    def _open(self, live: str, max_bytes: int) -> Database:
+    def _open(self, live: str, max_bytes: int, codec: Codec) -> Database:
         """Open the live store; one that cannot be used, or was left half made, is only a copy and is made anew."""
         try:
-            database = Database(live, durable=False, max_bytes=max_bytes)
+            database = Database(live, durable=False, max_bytes=max_bytes, codec=codec)
             if database.numbers().get(_LIVE, _HALF_MADE) != _HALF_MADE:
                 return database
             database.close()
-        except (StoreDamagedError, StoreTooNewError):
+        except (StoreDamagedError, StoreSealedError, StoreTooNewError):
             pass
         for ending in ("-wal", "-shm", ""):
             with suppress(FileNotFoundError):
                 os.unlink(live + ending)
-        return Database(live, durable=False, max_bytes=max_bytes)
+        return Database(live, durable=False, max_bytes=max_bytes, codec=codec)
 
     def _take_up(self) -> None:
         state = self.database.numbers().get(_LIVE, _HALF_MADE)
         if state == _HALF_MADE:
             self.snapshot.found(*load(self.path, self.database))
         elif state == _CLOSED:
-            with suppress(OSError):
-                size = os.stat(self.path).st_size
-                self.snapshot.found(size, size)
+            with suppress(OSError, ValueError):
+                found = read_private(self.path, MAX_READ).content
+                self.snapshot.found(len(found), len(found) if found.startswith(head(self.database.codec)) else 0)
         self.database.set_number(_LIVE, _IN_USE)
 
     def _free(self) -> int:

@@ -21,13 +21,14 @@ from qpq.crypto.identity import (
     text_id,
 )
 from qpq.crypto.primitives import NONCE_BYTES, SALT_BYTES, SEED_BYTES
-from qpq.errors import QpqError
+from qpq.store import trust
+from qpq.store.codec import PLAIN
 from qpq.store.keyring_data import (
     MAX_BLOCKED,
     MAX_CHANNELS,
     MAX_MUTED,
     MAX_PEERS,
-    MAX_PETNAMES,
+    MAX_SEEN,
     MAX_USERS,
     ContentError,
     Contents,
@@ -35,65 +36,40 @@ from qpq.store.keyring_data import (
     NameRefusedError,
     User,
     check_peer_address,
-    check_petname,
     check_user_name,
     decode_contents,
     decode_user,
     encode_contents,
     encode_user,
 )
-from qpq.store.keyring_file import Stamp, read_private, replace_private, stamp_of
+from qpq.store.keyring_errors import (
+    AmbiguousPeerError,
+    KeyringDamagedError,
+    KeyringError,
+    KeyringMissingError,
+    KeyringWriteError,
+    LimitReachedError,
+    NoSuchChannelError,
+    NoSuchUserError,
+    UnknownPeerError,
+)
+from qpq.store.keyring_file import Stamp, destroy, opened, read_private, replace_private, sealed, stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from qpq.crypto.channels import Channel
+    from qpq.store.codec import Codec
 
 FILE_NAME = "identity.json"
 FIRST_USER = "me"
 MAX_FILE = 3 * 1024 * 1024
 
 
-class KeyringError(QpqError):
-    """A request that the keyring refuses; the message says what to do."""
-
-
-class KeyringMissingError(KeyringError):
-    """There is no identity.json yet: ``create`` makes one."""
-
-
-class KeyringDamagedError(KeyringError):
-    """The file is there and cannot be used; it was left as it is."""
-
-
-class KeyringWriteError(KeyringError):
-    """The file could not be written, or is not the one that was read; nothing was changed."""
-
-
-class LimitReachedError(KeyringError):
-    """A list is full: remove something from it first."""
-
-
-class NoSuchUserError(KeyringError):
-    """No user of this node has that name."""
-
-
-class UnknownPeerError(KeyringError):
-    """A text that names nobody."""
-
-
-class AmbiguousPeerError(KeyringError):
-    """The beginning of more than one id: type more of it."""
-
-
-class NoSuchChannelError(KeyringError):
-    """A user reads no channel of that topic."""
-
-
 class Keyring:
     """The identities of one node. ``random`` gives n secret random bytes (the default: the kernel's)."""
 
-    __slots__ = ("_contents", "_path", "_random", "_stamp", "exposed")
+    __slots__ = ("_codec", "_contents", "_gone", "_path", "_random", "_stamp", "exposed")
 
     def __init__(
         self,
@@ -103,23 +79,29 @@ class Keyring:
         *,
         random: Callable[[int], bytes] = os.urandom,
         exposed: bool = False,
+        codec: Codec = PLAIN,
     ) -> None:
         self._path = path
         self._contents = contents
         self._stamp = stamp
         self._random = random
+        self._codec = codec
+        self._gone = False
         self.exposed = exposed
 
     @classmethod
-    def load(cls, path: str, *, random: Callable[[int], bytes] = os.urandom) -> Keyring:
+    def load(cls, path: str, *, random: Callable[[int], bytes] = os.urandom, codec: Codec = PLAIN) -> Keyring:
         """Read an existing file; ``exposed`` on the result: others could read it until now.
+
+        ``codec``: what it is sealed under; one that is not sealed is read as well, and sealed now.
 
         Raises KeyringMissingError, KeyringDamagedError.
         """
         path = os.path.realpath(path)
         try:
-            file = read_private(path, MAX_FILE)
-            contents = decode_contents(file.content)
+            file = read_private(path, 2 * MAX_FILE)
+            was_sealed, content = opened(file.content, codec, MAX_FILE)
+            contents = decode_contents(content)
         except FileNotFoundError:
             raise KeyringMissingError(f"{path} does not exist: a node makes it on its first start") from None
         except (OSError, ValueError, ContentError) as error:
@@ -127,24 +109,41 @@ class Keyring:
                 f"{path} cannot be used: {error}. It was left as it is: put a backup in its place,"
                 " or move it away to start with a new identity"
             ) from None
-        return cls(path, contents, file.stamp, random=random, exposed=file.exposed)
+        keyring = cls(path, contents, file.stamp, random=random, exposed=file.exposed, codec=codec)
+        if codec.number and not was_sealed:
+            keyring.reseal(codec)
+        return keyring
 
     @classmethod
-    def create(cls, path: str, *, random: Callable[[int], bytes] = os.urandom) -> Keyring:
+    def create(cls, path: str, *, random: Callable[[int], bytes] = os.urandom, codec: Codec = PLAIN) -> Keyring:
         """Make node identity and first user ("me") and write the file; raises KeyringWriteError."""
         node, user = SecretIdentity(random(SEED_BYTES)), SecretIdentity(random(SEED_BYTES))
         contents = Contents(node, (User(FIRST_USER, user),))
-        keyring = cls(os.path.realpath(path), contents, None, random=random)
+        keyring = cls(os.path.realpath(path), contents, None, random=random, codec=codec)
         keyring._commit(contents)
         return keyring
 
     @classmethod
-    def open(cls, path: str, *, random: Callable[[int], bytes] = os.urandom) -> Keyring:
+    def open(cls, path: str, *, random: Callable[[int], bytes] = os.urandom, codec: Codec = PLAIN) -> Keyring:
         """Load the file, or create it where there is none; raises KeyringDamagedError, KeyringWriteError."""
         try:
-            return cls.load(path, random=random)
+            return cls.load(path, random=random, codec=codec)
         except KeyringMissingError:
-            return cls.create(path, random=random)
+            return cls.create(path, random=random, codec=codec)
+
+    def reseal(self, codec: Codec) -> None:
+        """Write the file under another codec and overwrite what it was; raises KeyringWriteError."""
+        before, self._codec = self._codec, codec
+        try:
+            self._write(self._contents, shred=True)
+        except KeyringWriteError:
+            self._codec = before
+            raise
+
+    def destroy(self) -> None:
+        """Overwrite and remove the file; from now on nothing can be changed. Raises OSError."""
+        self._gone = True
+        destroy(self._path)
 
     @property
     def path(self) -> str:
@@ -186,17 +185,20 @@ class Keyring:
         self._commit(replace(self._contents, users=tuple([one for one in self.users if one is not user])))
         return user
 
-    def name_peer(self, user_name: str, address: Address, petname: str) -> None:
+    def update_user(self, user_name: str, change: Callable[[User], User]) -> User:
+        """Put ``change(user)`` in the user's place; raises NoSuchUserError, KeyringWriteError and what it raises."""
+        changed = change(self.user(user_name))
+        self._change(changed)
+        return changed
+
+    def name_peer(self, user_name: str, address: Address, petname: str) -> bool:
         """Call ``address`` by ``petname`` from now on; an empty one takes the name away.
 
+        False: the petname is another id's, and stays there until the user accepts the new one (``store.trust``).
         Raises NoSuchUserError, NameRefusedError, LimitReachedError, KeyringWriteError.
         """
-        user = self.user(user_name)
-        petnames = {known: name for known, name in user.petnames.items() if known != address}
-        if petname:
-            self._check_new_petname(petname, petnames)
-            petnames[address] = petname
-        self._change(replace(user, petnames=petnames))
+        user = self.update_user(user_name, lambda user: trust.named(user, address, petname, self.users))
+        return user.petnames.get(address, "") == petname
 
     def block(self, user_name: str, address: Address) -> None:
         """Take nothing more from ``address``; raises NoSuchUserError, LimitReachedError, KeyringWriteError."""
@@ -268,6 +270,21 @@ class Keyring:
         self._commit_peers(others)
         return found
 
+    @property
+    def seen(self) -> dict[str, Identity]:
+        """Which node answered at addresses that are always dialled."""
+        return {peer.address: peer.identity for peer in self._contents.seen if peer.identity is not None}
+
+    def note_seen(self, address: str, identity: Identity | None) -> None:
+        """Remember which node answered at ``address``, None: forget it; the oldest of too many goes.
+
+        Raises KeyringWriteError.
+        """
+        seen = [peer for peer in self._contents.seen if peer.address != address]
+        if identity is not None:
+            seen.append(KnownPeer(address, identity))
+        self._commit(replace(self._contents, seen=tuple(seen[-MAX_SEEN:])))
+
     def export_user(self, name: str, passphrase: str, cost: Cost = DEFAULT_COST) -> str:
         """Return the user (key, names, blocked, muted) as text under a passphrase.
 
@@ -306,7 +323,8 @@ class Keyring:
             raise UnknownPeerError(f"nobody is called {text!r}: give a petname, an id, or 8 or more characters of one")
         if len(text) == ID_CHARACTERS:
             return Address(parse_id(text))
-        candidates = {*known, *user.petnames, self.node.identity, *[local.address for local in self.users]}
+        named = {*user.petnames, *user.changed.values(), *user.verified}
+        candidates = {*known, *named, self.node.identity, *[local.address for local in self.users]}
         return _by_prefix(text, candidates)
 
     def _add(self, user: User) -> User:
@@ -320,19 +338,9 @@ class Keyring:
                 raise KeyringError(f"this key is here already, as user {other.name}")
         if user.address == self.node.address:
             raise KeyringError("this key is the node's own: it cannot be a user's as well")
-        self._commit(replace(self._contents, users=(*self.users, user)))
-        return user
-
-    def _check_new_petname(self, petname: str, others: dict[Address, str]) -> None:
-        check_petname(petname)
-        folded = petname.casefold()
-        for address, taken in others.items():
-            if taken.casefold() == folded:
-                raise NameRefusedError(f"{taken} is already the name of {text_id(address)}: choose another")
-        if any(local.name == folded for local in self.users):
-            raise NameRefusedError(f"{folded} is a user of this node: choose another name")
-        if len(others) >= MAX_PETNAMES:
-            raise LimitReachedError(f"{MAX_PETNAMES} petnames is all that are kept: remove one first")
+        users = (*self.users, user)
+        self._commit(replace(self._contents, users=tuple([trust.met(each, users) for each in users])))
+        return self.users[-1]
 
     def _change(self, changed: User) -> None:
         users = tuple([changed if user.name == changed.name else user for user in self.users])
@@ -344,19 +352,25 @@ class Keyring:
     def _commit(self, contents: Contents) -> None:
         if contents is not self._contents and contents == self._contents:
             return
+        self._write(contents, shred=len(contents.users) < len(self.users))
+        self._contents = contents
+
+    def _write(self, contents: Contents, *, shred: bool) -> None:
+        if self._gone:
+            raise KeyringWriteError("this node is being wiped: nothing can be changed any more")
         try:
             found = stamp_of(self._path)
             if found is not None and found != self._stamp:
                 raise KeyringWriteError(
                     f"{self._path} is not the file this node read or wrote last: nothing was changed, restart the node"
                 )
-            self._stamp = replace_private(self._path, encode_contents(contents))
+            content = sealed(encode_contents(contents), self._codec)
+            self._stamp = replace_private(self._path, content, shred=shred)
         except OSError as error:
             raise KeyringWriteError(
                 f"{self._path} cannot be written ({error.strerror}): nothing was changed;"
                 " make room or mend the permissions"
             ) from None
-        self._contents = contents
 
 
 def open_user(text: str, passphrase: str, *, memory_kib: int = MAX_MEMORY_KIB) -> User:

@@ -5,10 +5,14 @@ The JSON, format 1 (ids in text form, seeds as 64 hexadecimal digits)::
     {"format": 1,
      "node":  {"id": ..., "seed": ...},
      "users": [{"name": ..., "id": ..., "seed": ..., "petnames": {id: name}, "blocked": [id], "muted": [id],
-                "channels": [{"topic": ..., "kind": "open", "key": ..., "signers": [id]}]}],
-     "peers": [{"address": "host:port", "id": ...}]}
+                "channels": [{"topic": ..., "kind": "open", "key": ..., "signers": [id]}],
+                "verified": [id], "changed": {id: new id}, "padding": false}],
+     "peers": [{"address": "host:port", "id": ...}],
+     "seen":  [{"address": "host:port", "id": ...}]}
 
-A user of no channel has no ``channels``, and keys are written as 64 hexadecimal digits like seeds.
+A user of no channel has no ``channels``, and keys are written as 64 hexadecimal digits like seeds. In the same way
+``verified`` (whose key the user has checked), ``changed`` (whose petname is claimed by another id), ``padding`` (false
+only) and ``seen`` (which node answered at an address that is always dialled) stand there only where they say something.
 
 The id beside each seed is there for people, and to notice a damaged seed.
 """
@@ -34,6 +38,9 @@ MAX_BLOCKED = 256
 MAX_MUTED = 256
 MAX_PEERS = 64
 MAX_CHANNELS = 64
+MAX_VERIFIED = 256
+MAX_CHANGED = 64
+MAX_SEEN = 128
 MAX_NAME = 32
 MAX_PETNAME_BYTES = 64
 
@@ -44,6 +51,7 @@ _MAX_PEER_ADDRESS = 280
 _PETNAME_FORBIDDEN = frozenset("\"'\\`")
 _PETNAME_FIRST = frozenset("-/")
 _LOOKS_LIKE_ID = 20
+_USER_OPTIONAL = ("channels", "verified", "changed", "padding")
 
 
 class ContentError(QpqError):
@@ -56,7 +64,11 @@ class NameRefusedError(QpqError):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One person on this node: name, key, and how this person sees others (read-only)."""
+    """One person on this node: name, key, and how this person sees others (read-only).
+
+    ``changed``: an id that has a petname, and the id that has claimed the petname since. ``padding``: the lengths of
+    this user's messages are hidden within steps.
+    """
 
     name: str
     secret: SecretIdentity
@@ -64,6 +76,9 @@ class User:
     blocked: frozenset[Address] = frozenset()
     muted: frozenset[Address] = frozenset()
     channels: tuple[Channel, ...] = ()
+    verified: frozenset[Address] = frozenset()
+    changed: dict[Address, Address] = field(default_factory=dict)
+    padding: bool = True
 
     @property
     def address(self) -> Address:
@@ -81,11 +96,12 @@ class KnownPeer:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All of identity.json; the first user is the default one."""
+    """All of identity.json; the first user is the default one, of ``seen`` the last is the newest."""
 
     node: SecretIdentity
     users: tuple[User, ...]
     peers: tuple[KnownPeer, ...] = ()
+    seen: tuple[KnownPeer, ...] = ()
 
 
 def check_user_name(name: str) -> None:
@@ -119,25 +135,25 @@ def encode_contents(contents: Contents) -> bytes:
         "node": _key_pair(contents.node),
         "users": [_user_document(user) for user in contents.users],
         "peers": [_peer_document(peer) for peer in contents.peers],
+        **({"seen": [_peer_document(peer) for peer in contents.seen]} if contents.seen else {}),
     }
     return json.dumps(document, indent=1).encode() + b"\n"
 
 
 def decode_contents(content: bytes) -> Contents:
     """Read identity.json strictly; raises ContentError with the place that is wrong."""
-    document = _document(content, {"node", "users", "peers"})
+    document = _document(content, {"node", "users", "peers"}, optional=("seen",))
     node = _secret(_object(document["node"], "node", {"id", "seed"}), "node")
     rows = _list(document["users"], "users", MAX_USERS)
     users = tuple([_user(row, f"users[{index}]") for index, row in enumerate(rows)])
-    peers = tuple(
-        [_peer(row, f"peers[{index}]") for index, row in enumerate(_list(document["peers"], "peers", MAX_PEERS))]
-    )
+    peers, seen = _peers(document["peers"], "peers", MAX_PEERS), _peers(document.get("seen", []), "seen", MAX_SEEN)
     if not users:
         raise ContentError("users is empty")
+    if any(peer.identity is None for peer in seen):
+        raise ContentError("seen: an address without an id")
     _unique("users", [user.name for user in users])
     _unique("seeds", [node.identity, *[user.address for user in users]])
-    _unique("peers", [peer.address for peer in peers])
-    return Contents(node, users, peers)
+    return Contents(node, users, peers, seen)
 
 
 def encode_user(user: User) -> bytes:
@@ -170,6 +186,9 @@ def _user_document(user: User) -> dict[str, object]:
         "blocked": sorted(map(text_id, user.blocked)),
         "muted": sorted(map(text_id, user.muted)),
         **({"channels": channels} if channels else {}),
+        **({"verified": sorted(map(text_id, user.verified))} if user.verified else {}),
+        **({"changed": {text_id(old): text_id(new) for old, new in user.changed.items()}} if user.changed else {}),
+        **({} if user.padding else {"padding": False}),
     }
 
 
@@ -187,14 +206,14 @@ def _peer_document(peer: KnownPeer) -> dict[str, object]:
     return {"address": peer.address, **known}
 
 
-def _document(content: bytes, keys: set[str]) -> dict[str, object]:
+def _document(content: bytes, keys: set[str], optional: Iterable[str] = ()) -> dict[str, object]:
     try:
         value = json.loads(content.decode(), object_pairs_hook=_pairs)
     except (ValueError, RecursionError) as error:
         raise ContentError(f"it is no JSON ({error})") from None
     if isinstance(value, dict) and isinstance(value.get("format"), int) and value["format"] > FORMAT:
         raise ContentError(f"format {value['format']} was written by a newer qpq: update this node")
-    document = _object(value, "the file", {"format", *keys})
+    document = _object(value, "the file", {"format", *keys}, optional)
     if document["format"] != FORMAT:
         raise ContentError(f"format is {document['format']!r}, not {FORMAT}")
     return document
@@ -207,11 +226,11 @@ def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return result
 
 
-def _object(value: object, where: str, keys: set[str], optional: str = "") -> dict[str, object]:
+def _object(value: object, where: str, keys: set[str], optional: Iterable[str] = ()) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ContentError(f"{where} is no object")
     missing = keys - value.keys()
-    unknown = value.keys() - keys - {optional}
+    unknown = value.keys() - keys - {*optional}
     if missing or unknown:
         raise ContentError(f"{where}: {sorted(missing) or 'nothing'} missing, {sorted(unknown) or 'nothing'} unknown")
     return value
@@ -257,7 +276,7 @@ def _ids(value: object, where: str, limit: int) -> frozenset[Address]:
 
 
 def _user(value: object, where: str) -> User:
-    document = _object(value, where, {"name", "id", "seed", "petnames", "blocked", "muted"}, optional="channels")
+    document = _object(value, where, {"name", "id", "seed", "petnames", "blocked", "muted"}, _USER_OPTIONAL)
     name = _text(document["name"], f"{where}.name")
     petnames = _petnames(document["petnames"], f"{where}.petnames")
     try:
@@ -272,7 +291,17 @@ def _user(value: object, where: str) -> User:
     channels = tuple([_channel(row, f"{where}.channels[{index}]") for index, row in enumerate(listed)])
     _unique(f"{where}.channels", [channel.topic for channel in channels])
     _unique(f"{where}.channels", [channel.key for channel in channels])
-    return User(name, _secret(document, where), petnames, blocked, muted, channels)
+    return User(
+        name,
+        _secret(document, where),
+        petnames,
+        blocked,
+        muted,
+        channels,
+        verified=_ids(document.get("verified", []), f"{where}.verified", MAX_VERIFIED),
+        changed=_changed(document.get("changed", {}), f"{where}.changed", petnames),
+        padding=_flag(document.get("padding", True), f"{where}.padding"),
+    )
 
 
 def _channel(value: object, where: str) -> Channel:
@@ -300,8 +329,30 @@ def _petnames(value: object, where: str) -> dict[Address, str]:
     return petnames
 
 
+def _changed(value: object, where: str, petnames: dict[Address, str]) -> dict[Address, Address]:
+    """Read which ids with a petname have another one that claims it."""
+    if not isinstance(value, dict) or len(value) > MAX_CHANGED:
+        raise ContentError(f"{where} is no object of at most {MAX_CHANGED} ids")
+    changed = {Address(_id(old, where)): Address(_id(new, where)) for old, new in value.items()}
+    if not changed.keys() <= petnames.keys() or any(old == new for old, new in changed.items()):
+        raise ContentError(f"{where}: an id without a petname, or the same id on both sides")
+    return changed
+
+
+def _flag(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise ContentError(f"{where} is neither true nor false")
+    return value
+
+
+def _peers(value: object, where: str, limit: int) -> tuple[KnownPeer, ...]:
+    peers = tuple([_peer(row, f"{where}[{index}]") for index, row in enumerate(_list(value, where, limit))])
+    _unique(where, [peer.address for peer in peers])
+    return peers
+
+
 def _peer(value: object, where: str) -> KnownPeer:
-    document = _object(value, where, {"address"}, optional="id")
+    document = _object(value, where, {"address"}, ("id",))
     address = _text(document["address"], f"{where}.address")
     check_peer_address(address)
     return KnownPeer(address, Identity(_id(document["id"], f"{where}.id")) if "id" in document else None)

@@ -1,9 +1,12 @@
 """The snapshot's bytes: a head, then blocks of operations, each block whole or not there at all.
 
 A block is ``u32be length || u32be CRC-32 || operations``, an operation ``u32be length || CBOR array`` of its
-number here and its fields (a missing ``via`` is empty, a state its place in ``schema.STATES``). What one
+number here and its fields (a missing ``via`` or ``sealed`` is empty, a state its place in ``schema.STATES``). What one
 transaction wrote never stands in two blocks, so a power cut never parts it. A cut leaves at most one block
 that is not whole, the last: reading ends there.
+
+With a vault (``store.vault``) the head is another one, and instead of the operations a block has
+``nonce 12 || ciphertext || tag 16``, bound to the head and to where in the file the block stands.
 """
 
 from __future__ import annotations
@@ -14,20 +17,28 @@ from struct import Struct, error
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from qpq.mesh.records import (
+    BundleDelete,
+    BundlePut,
     Checkpoint,
     InboxInsert,
     KnownInsert,
     MessageDelete,
     Operation,
     OutboxInsert,
+    OutboxReseal,
     OutboxState,
+    PrekeyDelete,
+    PrekeyPut,
     ProofInsert,
     RelayInsert,
+    SessionDelete,
+    SessionPut,
     TombstoneDelete,
     TombstoneInsert,
     UserDelete,
 )
-from qpq.store.faults import StoreDamagedError, StoreTooNewError
+from qpq.store.codec import LOG, PLAIN
+from qpq.store.faults import StoreDamagedError, StoreSealedError, StoreTooNewError
 from qpq.store.schema import STATES
 from qpq.wire.cbor import Limits, decode, encode
 from qpq.wire.errors import WireError
@@ -36,9 +47,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from qpq.crypto.identity import Address
+    from qpq.store.codec import Codec
 
-HEAD: Final = b"qpqsnap1"
+HEAD: Final = b"qpqsnap2"
 """What a snapshot begins with; its last byte is the version, to be raised with any change of the records below."""
+
+EARLIER: Final = b"qpqsnap1"
+"""What one of version 1 begins with: its records lack what has been added at their end since. It is only read."""
+
+SEALED_HEAD: Final = b"qpqseal" + HEAD[-1:]
+"""The same of one that is sealed."""
 
 _BLOCK = Struct(">II")
 _ITEM = Struct(">I")
@@ -77,7 +95,15 @@ TYPES: Final[tuple[type[Any], ...]] = (
     RelayInsert,
     ProofInsert,
     KnownInsert,
+    OutboxReseal,
+    SessionPut,
+    SessionDelete,
+    PrekeyPut,
+    PrekeyDelete,
+    BundlePut,
+    BundleDelete,
 )
+_OPTIONAL = ("via", "sealed")
 _NUMBERS = {kind: number for number, kind in enumerate(TYPES)}
 
 
@@ -89,23 +115,39 @@ def item(operation: Logged) -> bytes:
     return _ITEM.pack(len(data)) + data
 
 
-def block(items: Iterable[bytes]) -> bytes:
-    """Return a block of operations."""
-    data = b"".join(items)
+def head(codec: Codec = PLAIN) -> bytes:
+    """Return what a snapshot begins with."""
+    return SEALED_HEAD if codec.number else HEAD
+
+
+def block(items: Iterable[bytes], at: int = 0, codec: Codec = PLAIN) -> bytes:
+    """Return a block of operations that is to stand at byte ``at`` of the file."""
+    data = codec.data(LOG, _place(at), b"".join(items))
     return _BLOCK.pack(len(data), crc32(data)) + data
 
 
-def read(data: bytes) -> tuple[list[Logged], int]:
-    """Return the operations of a snapshot, and how many of its bytes are whole.
+def read(data: bytes, codec: Codec = PLAIN) -> tuple[list[Logged], int]:
+    """Return the operations of a snapshot, and how many of its bytes are whole and as ``codec`` wants them.
 
-    Raises StoreTooNewError for one of a later version, StoreDamagedError for what is none.
+    Raises StoreTooNewError for one of a later version, StoreSealedError for one that ``codec`` cannot open,
+    StoreDamagedError for what is none.
     """
-    if not data.startswith(HEAD):
-        if len(data) < len(HEAD) and HEAD.startswith(data):
+    codec, wanted = (codec if data.startswith(SEALED_HEAD) else PLAIN), codec
+    if not data.startswith((HEAD, SEALED_HEAD, EARLIER)):
+        if len(data) < len(HEAD) and (HEAD.startswith(data) or SEALED_HEAD.startswith(data)):
             return [], 0
-        if data.startswith(HEAD[:-1]) and data[len(HEAD) - 1] > HEAD[-1]:
+        if data.startswith((HEAD[:-1], SEALED_HEAD[:-1])) and data[len(HEAD) - 1] > HEAD[-1]:
             raise StoreTooNewError("the snapshot was written by a newer version: update the program")
         raise StoreDamagedError("the snapshot is none of this program, or is damaged: move it away to start without it")
+    if data.startswith(SEALED_HEAD) and not codec.number:
+        raise StoreSealedError(
+            "the snapshot is sealed and there is no vault.json: put it back, or move the snapshot away to start without"
+        )
+    found, whole = _blocks(data, codec)
+    return found, whole if codec.number == wanted.number and not data.startswith(EARLIER) else 0
+
+
+def _blocks(data: bytes, codec: Codec) -> tuple[list[Logged], int]:
     found: list[Logged] = []
     at = len(HEAD)
     while at + _BLOCK.size <= len(data):
@@ -113,9 +155,13 @@ def read(data: bytes) -> tuple[list[Logged], int]:
         body = data[at + _BLOCK.size : at + _BLOCK.size + size]
         if len(body) != size or crc32(body) != check:
             break
-        found += _items(body)
+        found += _items(codec.read_data(LOG, _place(at), body))
         at += _BLOCK.size + size
     return found, at
+
+
+def _place(at: int) -> tuple[bytes]:
+    return (at.to_bytes(8, "big"),)
 
 
 def _items(body: bytes) -> Iterator[Logged]:
@@ -125,7 +171,8 @@ def _items(body: bytes) -> Iterator[Logged]:
             (size,) = _ITEM.unpack_from(body, at)
             fields: Any = decode(body[at + _ITEM.size : at + _ITEM.size + size], _LIMITS)
             kind = TYPES[fields[0]]
-            yield kind(*[_value(name, value) for name, value in zip(kind.__slots__, fields[1:], strict=True)])
+            names = kind.__slots__[: len(fields) - 1]  # what is missing at the end has a default, or is missed
+            yield kind(*[_value(name, value) for name, value in zip(names, fields[1:], strict=True)])
         except (
             WireError,
             error,
@@ -146,4 +193,4 @@ def _plain(name: str, value: Any) -> Any:
 def _value(name: str, value: Any) -> Any:
     if name == "state":
         return STATES[value]
-    return (value or None) if name == "via" else value
+    return None if name in _OPTIONAL and value == b"" else value

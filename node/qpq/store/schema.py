@@ -1,10 +1,12 @@
-"""The tables of the message store, version 2, and how a file gets or has them.
+"""The tables of the message store, version 3, and how a file gets or has them.
 
 Every row of ``outbox``, ``inbox`` and ``tombstone`` carries the user it belongs to; ``relay`` and
 ``known`` are of others: envelopes kept for them, and ids not to be taken again, with the receipt
 where one is known. ``born`` and ``expires`` are seconds of the clock of life (``mesh.clock``),
 ``sent`` and ``received`` Unix seconds (0: unknown). ``place`` is the first 63 bits of an envelope
 id (``place_of``): random, so the holes that deleted rows leave are filled again, and no index is needed.
+``session``, ``prekey`` and ``bundle`` are the keys of users, and of the node, with others: what is in ``data`` of the
+first two is secret.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from qpq.store.faults import StoreDamagedError, StoreTooNewError
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-VERSION: Final = 2
+VERSION: Final = 3
 APPLICATION_ID: Final = 0x71707131  # "qpq1"
 
 STATES: Final = (State.QUEUED, State.RELAYED, State.DELIVERED, State.EXPIRED)
@@ -43,6 +45,7 @@ _TABLES = (
         copies INTEGER NOT NULL,
         text TEXT NOT NULL,
         envelope BLOB,
+        sealed INTEGER,
         UNIQUE (user, message_id)
     )""",
     "CREATE UNIQUE INDEX outbox_envelope ON outbox (envelope_id) WHERE envelope_id IS NOT NULL",
@@ -94,17 +97,49 @@ _OF_OTHERS = (
         expires INTEGER NOT NULL
     ) WITHOUT ROWID""",
 )
+_KEYS = (
+    """CREATE TABLE session (
+        number INTEGER PRIMARY KEY,
+        user BLOB NOT NULL,
+        peer BLOB NOT NULL,
+        session_id BLOB NOT NULL,
+        used INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (user, peer, session_id)
+    )""",
+    """CREATE TABLE prekey (
+        user BLOB NOT NULL,
+        key_id BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        made INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (user, key_id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE bundle (
+        user BLOB NOT NULL,
+        peer BLOB NOT NULL,
+        life INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (user, peer)
+    ) WITHOUT ROWID""",
+)
 _TO_VERSION_2 = ("ALTER TABLE inbox ADD COLUMN channel BLOB", *_OF_OTHERS)
+_TO_VERSION_3 = (
+    "ALTER TABLE outbox ADD COLUMN sealed INTEGER",
+    "UPDATE outbox SET sealed = 0 WHERE envelope_id IS NOT NULL",
+    *_KEYS,
+)
+_UPGRADES = {1: (*_TO_VERSION_2, *_TO_VERSION_3), 2: _TO_VERSION_3}
 
 
 def prepare(connection: Connection, path: str) -> None:
-    """Create the tables in an empty file, or see that the file has them or those of version 1.
+    """Create the tables in an empty file, or see that the file has them or those of an earlier version.
 
     Raises StoreDamagedError for another program's file, StoreTooNewError for a later version.
     """
     application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     if not application and not version and not _pragma(connection, "page_count"):
-        _run(connection, (*_TABLES, *_OF_OTHERS))
+        _run(connection, (*_TABLES, *_OF_OTHERS, *_KEYS))
     elif application != APPLICATION_ID:
         raise StoreDamagedError(f"{path} is no message store of this program: move it away or choose another data-dir")
     elif version > VERSION:
@@ -120,9 +155,10 @@ def place_of(envelope_id: bytes) -> int:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the tables of version 1 up to date; to be called once the file is known to be whole."""
-    if _pragma(connection, "user_version") < VERSION:
-        _run(connection, _TO_VERSION_2)
+    """Bring the tables of an earlier version up to date; to be called once the file is known to be whole."""
+    version = _pragma(connection, "user_version")
+    if version < VERSION:
+        _run(connection, _UPGRADES[version])
 
 
 def _run(connection: Connection, statements: tuple[str, ...]) -> None:

@@ -3,7 +3,8 @@
 What only this node holds (its users' messages, tombstones, the number of its start) is appended within
 ``SOON_S``, as far as ``RATE`` allows; what it keeps for others goes in whenever the file is written anew,
 at the latest every ``commit_s``, if it has changed. Nothing is written while nothing changes. The file has at most
-``MAX_BYTES`` and never more than half of what is free.
+``MAX_BYTES`` and never more than half of what is free. What was deleted stands in it until it is written anew:
+``PURGE_S`` after a deletion, or later, so that such writing takes at most ``PURGE_RATE``.
 
 ``Snapshot`` decides and keeps the books; it does no I/O. ``write`` carries a ``Job`` out, in any thread.
 """
@@ -14,31 +15,43 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from qpq.mesh.events import State
 from qpq.mesh.records import (
+    BundleDelete,
+    BundlePut,
     Checkpoint,
     InboxInsert,
     KnownDelete,
     KnownInsert,
     MessageDelete,
     OutboxInsert,
+    OutboxReseal,
     OutboxState,
+    PrekeyDelete,
+    PrekeyPut,
     ProofInsert,
     RelayCopies,
     RelayDelete,
     RelayInsert,
+    SessionDelete,
+    SessionPut,
     TombstoneDelete,
     TombstoneInsert,
     UserDelete,
 )
+from qpq.store.codec import PLAIN
 from qpq.store.dump import Dump
 from qpq.store.faults import StoreError, StoreFullError
 from qpq.store.keyring_file import read_private, replace_private
-from qpq.store.oplog import HEAD, Booted, Seen, block, item, read
+from qpq.store.oplog import Booted, Seen, block, head, item, read
+from qpq.store.writers import PURGING
+from qpq.wire.envelope import CHANNEL_TAG_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from qpq.mesh.records import Operation
+    from qpq.store.codec import Codec
     from qpq.store.database import Database
     from qpq.store.oplog import Logged
 
@@ -53,20 +66,47 @@ RATE: Final = 1024 * 1024 / 3600
 BURST: Final = 2 * MAX_BYTES
 """Bytes that may be written at once."""
 
+PURGE_S: Final = 60.0
+"""The wait after a deletion before the file is written anew, without what was deleted."""
+PURGE_RATE: Final = RATE / 2
+"""Bytes a second that such writing may take for long."""
+
 INBOX_BYTES: Final = MAX_BYTES // 4
 OUTBOX_BYTES: Final = 40 * 1024
 """What one user's messages may count, so that all of them go in."""
+
+SESSION_JUMP: Final = 64
+"""Numbers that a session leaves out after a start: the file may lack the messages of the last ``SOON_S``."""
 
 _FULL = 7 / 8
 """The part of the file that is filled when it is written anew; the rest is for appending."""
 _PENDING = 64 * 1024
 """Bytes that wait to be appended; with more the file is written anew."""
+_SESSION = 96
+"""Bytes of a session's record beside its state."""
 _MIN_BYTES = 16 * 1024
 _AT_ONCE = 64
-_MAX_READ = 4 * MAX_BYTES
+MAX_READ = 4 * MAX_BYTES
 
 _OWN = frozenset(
-    {OutboxInsert, OutboxState, InboxInsert, MessageDelete, UserDelete, TombstoneInsert, TombstoneDelete, Seen, Booted}
+    {
+        OutboxInsert,
+        OutboxReseal,
+        OutboxState,
+        InboxInsert,
+        MessageDelete,
+        UserDelete,
+        TombstoneInsert,
+        TombstoneDelete,
+        SessionPut,
+        SessionDelete,
+        PrekeyPut,
+        PrekeyDelete,
+        BundlePut,
+        BundleDelete,
+        Seen,
+        Booted,
+    }
 )
 _OTHERS = frozenset({RelayInsert, RelayCopies, RelayDelete, ProofInsert, KnownInsert, KnownDelete})
 
@@ -86,7 +126,9 @@ class Snapshot:
     ``wake`` is called when something has changed after nothing had; then ask ``due``.
     """
 
-    def __init__(self, database: Database, *, commit_s: float, now: float, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, *, commit_s: float, now: float, wake: Callable[[], None], codec: Codec = PLAIN
+    ) -> None:
         self.size = 0
         self.written_at: float | None = None
         self.problem = ""
@@ -95,11 +137,15 @@ class Snapshot:
         self._wake = wake
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._sessions: dict[tuple[bytes, ...], SessionPut] = {}
         self._checkpoint: Checkpoint | None = None
         self._changed_at: float | None = None
         self._others_changed = False
         self._committed_at = now
         self._anew = True
+        self._codec = codec
+        self._purge_at: float | None = None
+        self._purge_not_before = now
         self._running = False
         self._budget = float(BURST)
         self._budget_at = now
@@ -110,16 +156,24 @@ class Snapshot:
         self.size = size
         self._anew = size != whole or size > MAX_BYTES
 
+    def use(self, codec: Codec, now: float) -> None:
+        """Write everything under this codec from now on, and the file anew if that is another one."""
+        if codec.number != self._codec.number:
+            self._codec, self._anew, self._not_before = codec, True, now
+            self._changed(now)
+
     # --- what happens ---------------------------------------------------------------------------
 
     def note(self, operations: Sequence[Logged], now: float) -> None:
         """Take what has been written to the store."""
         for operation in operations:
             kind = type(operation)
-            if kind in _OWN or (kind is RelayInsert and operation.via is None):  # type: ignore[union-attr]
+            if kind in _OWN or (kind is RelayInsert and _own_broadcast(operation)):  # type: ignore[arg-type]
                 self._changed(now)
                 if not self._anew:
-                    self._append(item(operation))
+                    self._log(operation)
+                if self._purge_at is None and _purges(operation):
+                    self._purge_at = now + PURGE_S
             elif kind is Checkpoint:
                 self._checkpoint = operation  # type: ignore[assignment]
             elif kind in _OTHERS and not self._others_changed:
@@ -128,11 +182,13 @@ class Snapshot:
 
     def due(self, now: float) -> float | None:
         """Return when ``take`` is to be called; None: when something has changed."""
-        if self._running or (self._changed_at is None and not self._others_changed):
+        if self._running or (self._changed_at is None and not self._others_changed and self._purge_at is None):
             return None
-        if self._changed_at is None:
-            return max(self._committed_at + self._commit_s, self._not_before)
         self._refill(now)
+        purge = self._purge_due()
+        if self._changed_at is None:
+            commit = self._committed_at + self._commit_s if self._others_changed else purge
+            return max(min(commit, purge), self._not_before)
         lacking = (min(MAX_BYTES, self.size + _PENDING) if self._anew else self._pending_bytes) - self._budget
         return max(self._changed_at + SOON_S, self._not_before, now + lacking / RATE if lacking > 0 else 0.0)
 
@@ -145,6 +201,7 @@ class Snapshot:
         if due is None or (due > now and not stop):
             return None
         commit = self._others_changed and (stop or now >= self._committed_at + self._commit_s)
+        commit = commit or (self._purge_at is not None and (stop or now >= self._purge_due()))
         try:
             job = self._whole(free) if self._anew or commit else self._more(free)
         except StoreError as fault:
@@ -154,9 +211,10 @@ class Snapshot:
             self._fail("there is no room for it: at most half of what is free is taken", now)
             return None
         self._running = True
-        self._pending, self._pending_bytes, self._changed_at = [], 0, None
+        self._pending, self._pending_bytes, self._changed_at, self._sessions = [], 0, None, {}
         if not job.append:
-            self._anew, self._others_changed, self._committed_at = False, False, now
+            self._purge_not_before = now + len(job.data) / PURGE_RATE
+            self._anew, self._others_changed, self._committed_at, self._purge_at = False, False, now, None
         return job
 
     def done(self, job: Job, problem: str, now: float) -> None:
@@ -183,29 +241,56 @@ class Snapshot:
             return None
         dump = Dump(self._database, room)
         items = dump.items
-        blocks = [block(items[start : start + _AT_ONCE]) for start in range(0, len(items), _AT_ONCE)]
-        return Job(b"".join((HEAD, *blocks)), False, dump.left_out)
+        data = bytearray(head(self._codec))
+        for start in range(0, len(items), _AT_ONCE):
+            data += block(items[start : start + _AT_ONCE], len(data), self._codec)
+        return Job(bytes(data), False, dump.left_out)
 
     def _more(self, free: int) -> Job | None:
         if self._checkpoint is not None:
             self._append(item(self._checkpoint))
             self._checkpoint = None
-        data = block(self._pending)
+        data = block([*self._pending, *map(item, self._sessions.values())], self.size, self._codec)
         if self._anew or self.size + len(data) > MAX_BYTES:
             self._anew = True
             return self._whole(free)
         return Job(data, True) if len(data) <= free // 2 else None
 
+    def _log(self, operation: Logged) -> None:
+        """Note what is to be appended; of a session, which changes with every message, only what it is at last."""
+        if isinstance(operation, SessionPut):
+            key = (operation.user, operation.peer, operation.session_id)
+            before = self._sessions.get(key)
+            self._sessions[key] = operation
+            self._count(len(operation.data) + _SESSION - (0 if before is None else len(before.data) + _SESSION))
+            return
+        if isinstance(operation, SessionDelete | UserDelete):
+            self._forget_sessions(operation)
+        self._append(item(operation))
+
+    def _forget_sessions(self, gone: SessionDelete | UserDelete) -> None:
+        """Leave out what is deleted again: it would stand behind that."""
+        key = (gone.user,) if isinstance(gone, UserDelete) else (gone.user, gone.peer, gone.session_id)
+        for known in [known for known in self._sessions if known[: len(key)] == key]:
+            self._count(-len(self._sessions.pop(known).data) - _SESSION)
+
     def _append(self, data: bytes) -> None:
         self._pending.append(data)
-        self._pending_bytes += len(data)
+        self._count(len(data))
+
+    def _count(self, size: int) -> None:
+        self._pending_bytes += size
         if self._pending_bytes > _PENDING:
-            self._anew, self._pending, self._pending_bytes = True, [], 0
+            self._anew, self._pending, self._pending_bytes, self._sessions = True, [], 0, {}
 
     def _changed(self, now: float) -> None:
         if self._changed_at is None:
             self._changed_at = now
             self._wake()
+
+    def _purge_due(self) -> float:
+        """Return when the file is to be written anew for what was deleted; never where nothing was."""
+        return float("inf") if self._purge_at is None else max(self._purge_at, self._purge_not_before)
 
     def _fail(self, problem: str, now: float) -> None:
         self.problem = problem
@@ -215,6 +300,16 @@ class Snapshot:
     def _refill(self, now: float) -> None:
         self._budget = min(float(BURST), self._budget + (now - self._budget_at) * RATE)
         self._budget_at = now
+
+
+def _purges(operation: Logged) -> bool:
+    """Whether something that stands in the file must leave it after this."""
+    return type(operation) in PURGING or (isinstance(operation, OutboxState) and operation.state is State.EXPIRED)
+
+
+def _own_broadcast(row: RelayInsert) -> bool:
+    """Whether an envelope was made here and cannot be made anew: words about keys can."""
+    return row.via is None and len(row.recipient) == CHANNEL_TAG_SIZE
 
 
 def write(path: str, job: Job) -> str:
@@ -238,15 +333,16 @@ def write(path: str, job: Job) -> str:
 def load(path: str, database: Database) -> tuple[int, int]:
     """Write what the snapshot holds to an empty store; return the size of the file, and how much of it is whole.
 
-    Operations for which there is no room are left out. Raises StoreDamagedError, StoreTooNewError, StoreError.
+    Operations for which there is no room are left out. Raises StoreDamagedError, StoreSealedError,
+    StoreTooNewError, StoreError.
     """
     try:
-        data = read_private(path, _MAX_READ).content
+        data = read_private(path, MAX_READ).content
     except FileNotFoundError:
         return 0, -1
     except (OSError, ValueError) as error:
         raise StoreError(f"the snapshot {path} cannot be read: {error}") from None
-    operations, whole = read(data)
+    operations, whole = read(data, database.codec)
     for start in range(0, len(operations), _AT_ONCE):
         batch = operations[start : start + _AT_ONCE]
         try:

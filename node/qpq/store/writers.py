@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qpq.mesh.events import State
 from qpq.mesh.flooded import cost_of
 from qpq.mesh.records import (
+    BundleDelete,
+    BundlePut,
     Checkpoint,
     InboxInsert,
     KnownDelete,
     KnownInsert,
     MessageDelete,
     OutboxInsert,
+    OutboxReseal,
     OutboxState,
+    PrekeyDelete,
+    PrekeyPut,
     ProofInsert,
     RelayCopies,
     RelayDelete,
     RelayInsert,
+    SessionDelete,
+    SessionPut,
     TombstoneDelete,
     TombstoneExpected,
     TombstoneInsert,
     UserDelete,
 )
+from qpq.store.codec import BUNDLE_DATA, INBOX_TEXT, OUTBOX_TEXT, PREKEY_DATA, SESSION_DATA
 from qpq.store.faults import StoreFullError
 from qpq.store.schema import FINAL, STATES, place_of
 
@@ -31,8 +40,9 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Address
     from qpq.mesh.records import Operation
+    from qpq.store.codec import Codec
 
-GROWING: Final = (OutboxInsert, InboxInsert, RelayInsert)
+GROWING: Final = (OutboxInsert, OutboxReseal, InboxInsert, RelayInsert, PrekeyPut, BundlePut)
 """The operations that may fail for lack of room; all others get a reserve."""
 
 SOLE: Final = (
@@ -46,8 +56,14 @@ SOLE: Final = (
     ProofInsert,
     KnownInsert,
     KnownDelete,
+    SessionPut,
 )
 """The operations that are one statement, besides forgetting old rows, which may as well come later."""
+
+PURGING: Final[frozenset[type[Any]]] = frozenset(
+    {MessageDelete, UserDelete, SessionPut, SessionDelete, PrekeyDelete, BundleDelete}
+)
+"""The operations after which what stood there before must leave the files too; expiry and forgetting do as well."""
 
 _TRIM_EVERY = 16
 _STATE_NUMBERS = {state: number for number, state in enumerate(STATES)}
@@ -57,10 +73,14 @@ class Writers:
     """Writes operations.
 
     Of each user ``history`` finished messages are kept, the oldest go now and then. Envelopes for others may
-    take ``relay_bytes``.
+    take ``relay_bytes``. ``soil`` is called when something secret was deleted or replaced.
     """
 
-    def __init__(self, connection: Connection, history: int, relay_bytes: int) -> None:
+    def __init__(
+        self, connection: Connection, history: int, relay_bytes: int, codec: Codec, soil: Callable[[], None]
+    ) -> None:
+        self.codec = codec
+        self._soil = soil
         self._connection = connection
         self._history = history
         self._relay_bytes = relay_bytes
@@ -70,7 +90,10 @@ class Writers:
 
     def write(self, operation: Operation) -> None:
         """Carry out one operation; raises sqlite3.Error, StoreFullError."""
-        self._writers[type(operation)](operation)
+        kind = type(operation)
+        self._writers[kind](operation)
+        if kind in PURGING:
+            self._soil()
 
     def forget_counts(self) -> None:
         """Count anew what is there: a transaction was undone."""
@@ -95,6 +118,7 @@ class Writers:
     def _table(self) -> dict[type[Operation], Callable[[Any], None]]:
         return {
             OutboxInsert: self._outbox_insert,
+            OutboxReseal: self._outbox_reseal,
             OutboxState: self._outbox_state,
             InboxInsert: self._inbox_insert,
             MessageDelete: self._message_delete,
@@ -108,13 +132,19 @@ class Writers:
             ProofInsert: lambda row: self._known(row.envelope_id, row.secret, row.envelope_hash, row.expires),
             KnownInsert: lambda row: self._known(row.envelope_id, None, None, row.expires),
             KnownDelete: self._known_delete,
+            SessionPut: self._session_put,
+            SessionDelete: self._session_delete,
+            PrekeyPut: self._prekey_put,
+            PrekeyDelete: self._prekey_delete,
+            BundlePut: self._bundle_put,
+            BundleDelete: self._bundle_delete,
             Checkpoint: self._checkpoint,
         }
 
     def _outbox_insert(self, row: OutboxInsert) -> None:
         done = self._connection.execute(
             "INSERT INTO outbox (user, message_id, envelope_id, recipient, urgent, ttl, born, sent, state, copies,"
-            " text, envelope) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
+            " text, envelope, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
             (
                 row.user,
                 row.message_id,
@@ -125,15 +155,25 @@ class Writers:
                 row.born,
                 row.sent,
                 _STATE_NUMBERS[row.state],
-                row.text,
+                self.codec.text(OUTBOX_TEXT, (row.user, row.message_id), row.text),
                 row.envelope or None,
+                False if row.sealed is None and row.envelope else row.sealed,  # so it was before there were sessions
             ),
         )
         if done.rowcount and not row.envelope:
             self._trim(row.user)
 
+    def _outbox_reseal(self, row: OutboxReseal) -> None:
+        self._connection.execute(
+            "UPDATE outbox SET envelope_id = ?, envelope = ?, sealed = ?, state = 0, copies = 0"
+            " WHERE user = ? AND message_id = ? AND envelope IS NOT NULL",
+            (row.envelope_id, row.envelope, row.sealed, row.user, row.message_id),
+        )
+
     def _outbox_state(self, row: OutboxState) -> None:
         state = _STATE_NUMBERS[row.state]
+        if row.state is State.EXPIRED:
+            self._forget_text(row)
         if state >= FINAL:
             done = self._connection.execute(
                 "UPDATE outbox SET state = ?, copies = ?, envelope = NULL"
@@ -147,6 +187,14 @@ class Writers:
             "UPDATE outbox SET state = ?, copies = ? WHERE user = ? AND message_id = ?",
             (state, row.copies, row.user, row.message_id),
         )
+
+    def _forget_text(self, row: OutboxState) -> None:
+        """Whose time is over is not kept in words either; that it was sent is."""
+        self._connection.execute(
+            "UPDATE outbox SET text = ? WHERE user = ? AND message_id = ?",
+            (self.codec.text(OUTBOX_TEXT, (row.user, row.message_id), ""), row.user, row.message_id),
+        )
+        self._soil()
 
     def _inbox_insert(self, row: InboxInsert) -> None:
         self._connection.execute(
@@ -162,7 +210,7 @@ class Writers:
                 row.received,
                 row.size,
                 row.via,
-                row.text,
+                self.codec.text(INBOX_TEXT, (row.user, row.message_id, row.sender), row.text),
                 row.channel or None,
             ),
         )
@@ -177,7 +225,7 @@ class Writers:
             self._finished[row.user] -= sum(finished for (finished,) in gone)
 
     def _user_delete(self, row: UserDelete) -> None:
-        for table in ("inbox", "outbox", "tombstone"):
+        for table in ("inbox", "outbox", "tombstone", "session", "prekey", "bundle"):
             self._connection.execute(f"DELETE FROM {table} WHERE user = ?", (row.user,))  # noqa: S608 (constants)
         self._finished.pop(row.user, None)
 
@@ -250,6 +298,40 @@ class Writers:
     def _known_delete(self, row: KnownDelete) -> None:
         self._connection.execute("DELETE FROM known WHERE envelope_id = ?", (row.envelope_id,))
 
+    def _session_put(self, row: SessionPut) -> None:
+        key = (row.user, row.peer, row.session_id)
+        self._connection.execute(
+            "INSERT INTO session (user, peer, session_id, used, data) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (user, peer, session_id) DO UPDATE SET used = excluded.used, data = excluded.data",
+            (row.user, row.peer, row.session_id, row.used, self.codec.data(SESSION_DATA, key, row.data)),
+        )
+
+    def _session_delete(self, row: SessionDelete) -> None:
+        self._connection.execute(
+            "DELETE FROM session WHERE user = ? AND peer = ? AND session_id = ?", (row.user, row.peer, row.session_id)
+        )
+
+    def _prekey_put(self, row: PrekeyPut) -> None:
+        data = self.codec.data(PREKEY_DATA, (row.user, row.key_id), row.data)
+        self._connection.execute(
+            "INSERT INTO prekey (user, key_id, kind, made, data) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (row.user, row.key_id, row.kind, row.made, data),
+        )
+
+    def _prekey_delete(self, row: PrekeyDelete) -> None:
+        self._connection.execute("DELETE FROM prekey WHERE user = ? AND key_id = ?", (row.user, row.key_id))
+
+    def _bundle_put(self, row: BundlePut) -> None:
+        data = self.codec.data(BUNDLE_DATA, (row.user, row.peer), row.data)
+        self._connection.execute(
+            "INSERT INTO bundle (user, peer, life, data) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (user, peer) DO UPDATE SET life = excluded.life, data = excluded.data",
+            (row.user, row.peer, row.life, data),
+        )
+
+    def _bundle_delete(self, row: BundleDelete) -> None:
+        self._connection.execute("DELETE FROM bundle WHERE user = ? AND peer = ?", (row.user, row.peer))
+
     def _checkpoint(self, row: Checkpoint) -> None:
         self.set_meta("life", row.life)
         self.set_meta("unix", row.unix)
@@ -270,5 +352,6 @@ class Writers:
                 " ORDER BY number LIMIT ?)",
                 (user, finished - self._history),
             )
+            self._soil()
             finished = self._history
         self._finished[user] = finished

@@ -75,13 +75,21 @@ def encode(value: Encodable) -> bytes:
 
 def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Value:
     """Return the value whose one encoding ``data`` is; raises a WireError that names what is wrong."""
+    value, end = decode_prefix(data, limits)
+    if end != len(data):
+        raise TrailingBytesError(f"{len(data) - end} bytes after the item")
+    return value
+
+
+def decode_prefix(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Value, int]:
+    """Return the value that ``data`` begins with and where it ends; raises a WireError that names what is wrong.
+
+    What follows the item counts against ``limits.length`` and is not looked at.
+    """
     if len(data) > limits.length:
         raise TooLongError(f"{len(data)} bytes, at most {limits.length} are allowed")
     reader = _Reader(data, limits.items)
-    value = reader.item(limits.depth)
-    if reader.position != len(data):
-        raise TrailingBytesError(f"{len(data) - reader.position} bytes after the item")
-    return value
+    return reader.item(limits.depth), reader.position
 
 
 def uint(value: int) -> bytes:

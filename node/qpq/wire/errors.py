@@ -69,6 +69,10 @@ class UnknownBodyError(WireError):
     """A kind of message body that this program does not know; update it."""
 
 
+class PaddingError(WireError):
+    """Bytes after a message body that are not the one padding it may have."""
+
+
 class FrameTooLongError(WireError):
     """A frame longer than the receiver's max_frame."""
 

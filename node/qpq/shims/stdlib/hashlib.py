@@ -1,12 +1,15 @@
-"""SHA-256 and SHA-512 over libsodium, which Ed25519 needs anyway: the interpreter's own take 75 KB on MIPS."""
+"""SHA-256 and SHA-512 over libsodium, which Ed25519 needs anyway, and SHA3-256 over the Keccak that ML-KEM needs.
+
+The interpreter's own take 75 KB on MIPS.
+"""
 
 from __future__ import annotations
 
-from _qpq_native import Digest, sha256, sha512
+from _qpq_native import Digest, sha3_256, sha256, sha512
 
-algorithms_guaranteed = algorithms_available = frozenset(("sha256", "sha512"))
+algorithms_guaranteed = algorithms_available = frozenset(("sha256", "sha512", "sha3_256"))
 
-_CONSTRUCTORS = {"sha256": sha256, "sha512": sha512}
+_CONSTRUCTORS = {"sha256": sha256, "sha512": sha512, "sha3_256": sha3_256}
 
 
 def new(name: str, data: bytes = b"", *, usedforsecurity: bool = True) -> Digest:  # noqa: ARG001 (theirs)
