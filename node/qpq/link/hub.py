@@ -75,6 +75,8 @@ class Hub:
         self.sources = Sources(limits, now)
         self.tickets = TicketStore(limits.tickets, limits.ticket_s)
         self.timer_at = NEVER
+        self.is_pressed = False
+        """Whether ``transmit`` has more to send than answers to what came in, which may wait a moment for company."""
         self._send = send
         self._door = Door(limits, self.sources, self.refusals, send, now)
         self._links: dict[int, Link] = {}
@@ -118,6 +120,7 @@ class Hub:
         if link is not None:
             link.receive(data, address, now)
             self._dirty[link] = None
+            self.is_pressed = self.is_pressed or link.phase is not Phase.UP
         elif name in self._farewells:
             self._repeat_farewell(name, address, now)
         else:
@@ -142,6 +145,7 @@ class Hub:
     def transmit(self, now: float) -> None:
         """Send what is due and set ``timer_at``, when ``handle_timers`` is next to be called."""
         dirty, self._dirty = self._dirty, {}
+        self.is_pressed = False
         for link in dirty:
             datagrams = link.transmit(now)
             error = ""
@@ -176,6 +180,7 @@ class Hub:
         if link is None:
             return False
         self._dirty[link] = None
+        self.is_pressed = True
         return link.write(frames)
 
     def close(self, number: int, code: int, reason: str) -> None:
@@ -185,6 +190,7 @@ class Hub:
             link.alternatives = []
             link.close(code, reason)
             self._dirty[link] = None
+            self.is_pressed = True
 
     def kick(self) -> None:
         """Find out at once which peers can still be reached."""
@@ -261,6 +267,7 @@ class Hub:
         self.sources.begin(admission.source)
         self._links[link.number] = link
         self._dirty[link] = None
+        self.is_pressed = True
 
     def _dial(self, text: str, addresses: list[SockAddr], identity: Identity | None, now: float) -> None:
         ticket = self.tickets.take(identity, text, now)
