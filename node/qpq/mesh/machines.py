@@ -10,6 +10,7 @@ from qpq.mesh.channels import Channels
 from qpq.mesh.claiming import Claiming
 from qpq.mesh.clock import Clock
 from qpq.mesh.custody import Custody
+from qpq.mesh.deposits import Deposits
 from qpq.mesh.dialling import Dialling
 from qpq.mesh.due import Timer
 from qpq.mesh.effects import Effects
@@ -103,6 +104,7 @@ class Machines:
         )
         self.probing = Probing(node, limits=limits, timers=timers, effects=effects, users=users, routing=routing)
         routing.listeners.append(self.probing)
+        self.deposits = deposits = Deposits(limits=limits, timers=timers, effects=effects)
         self.sending = sending = Sending(
             limits=limits,
             clock=clock,
@@ -111,6 +113,7 @@ class Machines:
             effects=effects,
             served=served,
             custody=custody,
+            deposits=deposits,
             routing=routing,
         )
         routing.listeners.append(sending)
@@ -132,6 +135,7 @@ class Machines:
             clock=clock,
             effects=effects,
             custody=custody,
+            deposits=deposits,
             tombstones=tombstones,
             sending=sending,
             posting=self.posting,
@@ -149,6 +153,7 @@ class Machines:
             timers=timers,
             effects=effects,
             custody=custody,
+            deposits=deposits,
             tombstones=tombstones,
             receiving=self.receiving,
             relaying=self.relaying,
