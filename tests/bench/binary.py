@@ -34,7 +34,7 @@ import qpq_side
 import sides
 from cross.targets import target as target_of
 from cross.toolchain import PLAIN, toolchain
-from rig import Host, cpu_ms, rss_mib, stop
+from rig import LOOPBACK, cpu_ms, rss_mib, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,6 @@ BUILD = ROOT / "build"
 RESULT = ROOT / "dist" / "bench.json"
 HERE_TARGET, ROUTER = "x86_64", "mips_24kc"
 CLOCK = 580e6  # hertz of a common router with a 24Kc core
-LOOPBACK = Host("", "127.0.0.1", "::1")
 SIZE = 200  # bytes of a message's text
 WARM = 30  # messages before the first that count
 REST = 2.0  # seconds before memory is read

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import select
+import time
 from typing import TYPE_CHECKING
 
 from figures import Burst
 from rig import Host, cpu_ms, rss_mib, start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 READY = 20.0  # seconds for an answer, beyond what was asked for
+STEP = 0.1  # seconds between two questions
+
+
+def until_true(condition: Callable[[], object], complaint: str, within: float = READY, step: float = STEP) -> None:
+    """Return when ``condition()`` holds; TimeoutError with the complaint after ``within`` seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(complaint)
+        time.sleep(step)
 
 
 class Driven:
@@ -43,10 +54,10 @@ class Driven:
 
 
 class DrivenPair:
-    """A node that sends and a node that receives; ``wire`` is the sender's host."""
+    """A node that sends and a node that receives; ``wire`` is the sender's host, ``relay`` a node between the two."""
 
-    def __init__(self, sender: Driven, receiver: Driven, wire: Host) -> None:
-        self.sender, self.receiver, self.wire = sender, receiver, wire
+    def __init__(self, sender: Driven, receiver: Driven, wire: Host, relay: Driven | None = None) -> None:
+        self.sender, self.receiver, self.wire, self.relay = sender, receiver, wire, relay
 
     def burst(self, count: int, window: int, seconds: float, size: int) -> Burst:
         """Send messages of ``size`` bytes with ``window`` in flight and wait for what proves their delivery."""
@@ -54,15 +65,16 @@ class DrivenPair:
 
     def measure(self, op: str, within: float, **arguments: object) -> Burst:
         """Let the sender do something and count what that costs both ends and the link."""
-        cpu, octets = self._cpu(), self.wire.link_bytes()
+        cpu, relayed, octets = self._cpu(), self._relay_cpu(), self.wire.link_bytes()
         result = self.sender.ask(op, within=within, **arguments)
-        after = self.wire.link_bytes()
+        after, relayed_after = self.wire.link_bytes(), self._relay_cpu()
         return Burst(
             latencies=result["latencies"],  # type: ignore[arg-type]
             elapsed=float(result["elapsed"]),  # type: ignore[arg-type]
             cpu_ms=self._cpu() - cpu,
             link_bytes=None if octets is None or after is None else after - octets,
             unfinished=int(result.get("failed", 0)) + int(result.get("open", 0)),  # type: ignore[call-overload]
+            relay_cpu_ms=None if relayed is None or relayed_after is None else relayed_after - relayed,
         )
 
     def idle_rss(self) -> float:
@@ -71,3 +83,6 @@ class DrivenPair:
 
     def _cpu(self) -> float:
         return cpu_ms(self.sender.pid) + cpu_ms(self.receiver.pid)
+
+    def _relay_cpu(self) -> float | None:
+        return None if self.relay is None else cpu_ms(self.relay.pid)

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 class Burst:
     """One run of messages with receipts: ``latencies`` and ``elapsed`` in seconds.
 
-    ``cpu_ms`` is both nodes' processor time together, ``link_bytes`` Ethernet bytes both
-    ways (None: not measured), ``unfinished`` messages without a receipt when time was up.
+    ``cpu_ms`` is both ends' processor time together, ``link_bytes`` Ethernet bytes both
+    ways (None: not measured), ``unfinished`` messages without a receipt when time was up,
+    ``relay_cpu_ms`` the processor time of a node between the two (None: there is none).
     """
 
     latencies: list[float]
@@ -19,6 +20,7 @@ class Burst:
     cpu_ms: float
     link_bytes: int | None
     unfinished: int
+    relay_cpu_ms: float | None = None
 
     def summary(self) -> dict[str, float | int | None]:
         """Return the figures per message; None where there is none."""
@@ -30,6 +32,7 @@ class Burst:
             "p99_ms": percentile(self.latencies, 99) * 1e3 if count else None,
             "cpu_ms_per_message": self.cpu_ms / count if count else None,
             "link_bytes_per_message": self.link_bytes / count if count and self.link_bytes is not None else None,
+            "relay_cpu_ms_per_message": self.relay_cpu_ms / count if count and self.relay_cpu_ms is not None else None,
             "unfinished": self.unfinished,
         }
 
@@ -37,12 +40,14 @@ class Burst:
 def joined(bursts: list[Burst]) -> Burst:
     """Return several runs as one."""
     octets = [burst.link_bytes for burst in bursts]
+    relays = [burst.relay_cpu_ms for burst in bursts]
     return Burst(
         latencies=[value for burst in bursts for value in burst.latencies],
         elapsed=sum(burst.elapsed for burst in bursts),
         cpu_ms=sum(burst.cpu_ms for burst in bursts),
         link_bytes=None if None in octets else sum(value or 0 for value in octets),
         unfinished=sum(burst.unfinished for burst in bursts),
+        relay_cpu_ms=None if None in relays else sum(value or 0 for value in relays),
     )
 
 

@@ -1,4 +1,4 @@
-"""LXMF under the bench: two driver processes over one TCP interface.
+"""LXMF under the bench: two driver processes over one TCP interface, or with a transport node between them.
 
 It is installed from the package index into an environment of its own; nothing of it is
 part of this project.
@@ -16,13 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from driven import READY, Driven, DrivenPair
-from rig import Host, start, stop
+from driven import READY, Driven, DrivenPair, until_true
+from rig import Host, Line, start, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from typing import TypeAlias
 
     from figures import Burst
+
+    Running: TypeAlias = AbstractContextManager[Driven]
 
 PACKAGES = ("lxmf==1.2.1", "rns==1.5.7")
 PORT = 4242
@@ -54,26 +58,42 @@ def run_long(*argv: str) -> None:
 
 
 class Pair(DrivenPair):
-    """A node that sends and a node that receives, known to each other."""
+    """A node that sends and a node that receives, known to each other, perhaps over ``relay``."""
 
-    def __init__(self, sender: Driven, receiver: Driven, wire: Host) -> None:
-        super().__init__(sender, receiver, wire)
-        known = receiver.ask("info")
-        deadline = time.monotonic() + READY
-        while not sender.ask("knows", delivery=known["delivery"], links=known["links"])["known"]:
-            if time.monotonic() > deadline:
-                raise TimeoutError("the LXMF nodes did not hear each other's announce")
-            receiver.ask("announce")
-            time.sleep(0.3)
-        sender.ask("announce")
-        time.sleep(0.5)
+    def __init__(self, sender: Driven, receiver: Driven, wire: Host, relay: Driven | None = None) -> None:
+        super().__init__(sender, receiver, wire, relay)
+        introduce(receiver, sender)
+        introduce(sender, receiver)
 
     def links(self, seconds: float) -> Burst:
         """Set up links one after another for ``seconds``."""
         return self.measure("links", seconds + 2 * READY, seconds=seconds)
 
 
-def _node(python: Path, host: Host, role: str, address: str, folder: Path) -> Driven:
+def introduce(node: Driven, other: Driven) -> None:
+    """Make a node known to another, which takes it as its target."""
+    known = node.ask("info")
+
+    def hears() -> object:
+        if other.ask("knows", delivery=known["delivery"], links=known["links"])["known"]:
+            return True
+        node.ask("announce")
+        return False
+
+    until_true(hears, "the LXMF nodes did not hear each other's announce", step=0.3)
+
+
+@contextmanager
+def node(python: Path, host: Host, role: str, address: str, folder: Path) -> Iterator[Driven]:
+    """Give a node with its files in ``folder``; ``role`` is the driver's."""
+    driven = _start(python, host, role, address, folder)
+    try:
+        yield driven
+    finally:
+        stop(driven.process)
+
+
+def _start(python: Path, host: Host, role: str, address: str, folder: Path) -> Driven:
     return Driven(host.command(str(python), str(DRIVER), str(folder), role, address, str(PORT)), folder / "log")
 
 
@@ -81,21 +101,33 @@ def _node(python: Path, host: Host, role: str, address: str, folder: Path) -> Dr
 def pair(python: Path, ends: tuple[Host, Host], folder: Path, *, ipv6: bool) -> Iterator[Pair]:
     """Give two linked LXMF nodes with their files under ``folder``."""
     address = ends[1].ipv6 if ipv6 else ends[1].ipv4
-    receiver = _node(python, ends[1], "listen", address, folder / "receiver")
-    try:
-        sender = _node(python, ends[0], "dial", address, folder / "sender")
-        try:
-            yield Pair(sender, receiver, ends[0])
-        finally:
-            stop(sender.process)
-    finally:
-        stop(receiver.process)
+    with (
+        node(python, ends[1], "listen", address, folder / "receiver") as receiver,
+        node(python, ends[0], "dial", address, folder / "sender") as sender,
+    ):
+        yield Pair(sender, receiver, ends[0])
+
+
+@contextmanager
+def three(python: Path, line: Line, folder: Path) -> Iterator[Pair]:
+    """Give two LXMF nodes that reach each other over a transport node, over IPv4."""
+    with (
+        relay(python, line, "transport", folder / "relay") as middle,
+        node(python, line.receiver, "dial", line.far.ipv4, folder / "receiver") as receiver,
+        node(python, line.sender, "dial", line.near.ipv4, folder / "sender") as sender,
+    ):
+        yield Pair(sender, receiver, line.sender, middle)
+
+
+def relay(python: Path, line: Line, role: str, folder: Path) -> Running:
+    """Give the node in the middle."""
+    return node(python, line.near, role, "0.0.0.0", folder)  # noqa: S104 (of both its links)
 
 
 def start_to_ready(python: Path, host: Host, folder: Path) -> float:
     """Return seconds from starting a node until its router takes messages."""
     begin = time.perf_counter()
-    node = _node(python, host, "listen", host.ipv4, folder)
+    node = _start(python, host, "listen", host.ipv4, folder)
     elapsed = time.perf_counter() - begin
     stop(node.process)
     return elapsed

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from qpq.crypto.identity import Address
-    from qpq.mesh.events import StateChanged
+    from qpq.mesh.events import Deliver, StateChanged
 
 PAGE = 500  # rows of the inbox deleted at a time
 MESSAGE_ID_BYTES = 16
@@ -41,9 +41,17 @@ Answer = dict[str, object]
 
 
 class Measured(Node):
-    """The node, and when which message was delivered."""
+    """The node, when which message was delivered, and how many have come and when the last."""
 
     arrived: asyncio.Queue[tuple[bytes, float]]
+    received = 0
+    latest = 0.0
+
+    def delivered(self, effect: Deliver) -> None:
+        """Count a message that has come."""
+        super().delivered(effect)
+        self.received += 1
+        self.latest = time.perf_counter()
 
     def state_changed(self, effect: StateChanged) -> None:
         """Take the time of a delivery, behind what the node does anyway."""
@@ -57,16 +65,36 @@ class Driver:
 
     def __init__(self, node: Measured) -> None:
         self.node = node
+        self.ready = time.perf_counter()
         self.target: Address | None = None
 
     async def info(self) -> Answer:
-        """Return the address of the node's user."""
-        return {"delivery": self.node.keyring.users[0].address.hex()}
+        """Return the address of the node's user, since when it is ready, what has come and what it carries."""
+        node = self.node
+        return {
+            "delivery": node.keyring.users[0].address.hex(),
+            "ready": self.ready,
+            "received": node.received,
+            "latest": node.latest,
+            "held": node.core.store_rows(node.now()).count,
+        }
 
     async def knows(self, delivery: str) -> Answer:
         """Take another node's user as the target once a link to it is up."""
         self.target = bytes.fromhex(delivery)  # type: ignore[assignment]
         return {"known": self.target in self.node.core.addresses_known()}
+
+    async def post(self, count: int, size: int) -> Answer:
+        """Queue messages for the target, from as many users as may have so many for one recipient."""
+        node = self.node
+        most = node.limits.recipient_count
+        while len(node.keyring.users) * most < count:
+            node.add_user(node.keyring.add_user(f"user{len(node.keyring.users)}"))
+        users = [user.address for user in node.keyring.users]
+        for number in range(count):
+            self._send(size, {}, users[number // most])
+        node.shell.flush()
+        return {}
 
     async def empty(self) -> Answer:
         """Delete what the inbox holds: it takes a bounded number of messages."""
@@ -87,7 +115,7 @@ class Driver:
             async with asyncio.timeout(seconds):
                 while len(latencies) < count:
                     while len(started) < window and len(started) + len(latencies) < count:
-                        self._send(size, started)
+                        self._send(size, started, self.node.keyring.users[0].address)
                     message, ended = await arrived.get()
                     latencies.append(ended - started.pop(message))
         except TimeoutError:
@@ -95,11 +123,10 @@ class Driver:
         elapsed = time.perf_counter() - begin
         return {"latencies": latencies, "elapsed": elapsed, "failed": 0, "open": len(started)}
 
-    def _send(self, size: int, started: dict[bytes, float]) -> None:
+    def _send(self, size: int, started: dict[bytes, float], user: Address) -> None:
         assert self.target is not None
         text, message = os.urandom(size // 2).hex(), os.urandom(MESSAGE_ID_BYTES)
         started[message] = time.perf_counter()
-        user = self.node.keyring.users[0].address
         self.node.shell.put(SendText(user, self.target, message, text, DEFAULT_TTL, padding=False))
         self.node.shell.check(message)
 
@@ -118,6 +145,7 @@ async def main() -> None:
     commands: dict[str, Callable[..., Awaitable[Answer]]] = {
         "info": driver.info,
         "knows": driver.knows,
+        "post": driver.post,
         "empty": driver.empty,
         "burst": driver.burst,
     }

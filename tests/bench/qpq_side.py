@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "rigs"))
 from control import Control
 from figures import Burst
 from node import NODE_SOURCE, Node, wait_for
-from rig import Host, cpu_ms, rss_mib
+from rig import LOOPBACK, Host, cpu_ms, rss_mib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +151,7 @@ def _answers(node: Node) -> bool:
 def modules(folder: Path) -> int:
     """Count the modules a node imports until it is ready."""
     with tempfile.TemporaryDirectory(prefix="b", dir=folder) as place:
-        node = _node("imports", Host("", "127.0.0.1", "::1"), f"127.0.0.1:{PORT + 2}", place)
+        node = _node("imports", LOOPBACK, f"127.0.0.1:{PORT + 2}", place)
         node.program = installed()
         node.environment["PYTHONPROFILEIMPORTTIME"] = "1"
         try:

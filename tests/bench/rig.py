@@ -1,7 +1,7 @@
-"""Where the bench runs: two hosts with one Ethernet link between them, and what the kernel counts there.
+"""Where the bench runs: hosts with Ethernet links between them, and what the kernel counts there.
 
-As root the hosts are network namespaces joined by a veth pair; otherwise both are this
-machine's loopback, where the bytes on the link cannot be told apart and are left out.
+As root the hosts are network namespaces joined by veth pairs; otherwise all are this
+machine's loopback, where the bytes on a link cannot be told apart and are left out.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ STOP_DEADLINE = 5.0  # seconds from SIGTERM to SIGKILL
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One end of the link; ``namespace`` is empty on loopback."""
+    """One end of a link, which is the interface ``device``; ``namespace`` is empty on loopback."""
 
     namespace: str
     ipv4: str
     ipv6: str
+    device: str = DEVICE
 
     def command(self, *argv: str) -> list[str]:
         """Return ``argv`` as it must be started to run on this host (the process id stays the program's)."""
@@ -39,7 +40,7 @@ class Host:
         """Return Ethernet bytes sent and received on the link so far, checksums of the frames not included."""
         if not self.namespace:
             return None
-        folder = f"/sys/class/net/{DEVICE}/statistics"
+        folder = f"/sys/class/net/{self.device}/statistics"
         text = run(*self.command("cat", f"{folder}/tx_bytes", f"{folder}/rx_bytes"))
         return sum(int(line) for line in text.split())
 
@@ -47,7 +48,7 @@ class Host:
         """Return Ethernet frames sent and received on the link so far."""
         if not self.namespace:
             return None
-        folder = f"/sys/class/net/{DEVICE}/statistics"
+        folder = f"/sys/class/net/{self.device}/statistics"
         text = run(*self.command("cat", f"{folder}/tx_packets", f"{folder}/rx_packets"))
         return sum(int(line) for line in text.split())
 
@@ -57,21 +58,54 @@ def run(*argv: str) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
+LOOPBACK = Host("", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Three hosts in a line; the one in the middle has an end of both links."""
+
+    sender: Host
+    near: Host
+    far: Host
+    receiver: Host
+
+
 @contextmanager
 def hosts() -> Iterator[tuple[Host, Host]]:
     """Give two hosts on one link; namespaces are removed at the end."""
     if os.geteuid() != 0:
-        yield Host("", "127.0.0.1", "::1"), Host("", "127.0.0.1", "::1")
+        yield LOOPBACK, LOOPBACK
         return
-    tag = f"qpqb{os.getpid()}"
-    ends = [Host(f"{tag}{letter}", f"10.77.0.{n}", f"fd77::{n}") for letter, n in (("a", 1), ("b", 2))]
+    with _namespaces("ab") as (a, b):
+        ends = Host(a, "10.77.0.1", "fd77::1"), Host(b, "10.77.0.2", "fd77::2")
+        _join(*ends)
+        yield ends
+
+
+@contextmanager
+def line() -> Iterator[Line]:
+    """Give three hosts, of which the outer two reach the one in the middle only; it forwards nothing."""
+    if os.geteuid() != 0:
+        yield Line(LOOPBACK, LOOPBACK, LOOPBACK, LOOPBACK)
+        return
+    with _namespaces("srd") as (a, r, b):
+        first = Host(a, "10.77.1.1", "fd77:1::1"), Host(r, "10.77.1.2", "fd77:1::2")
+        second = Host(r, "10.77.2.2", "fd77:2::2", "eth1"), Host(b, "10.77.2.1", "fd77:2::1")
+        _join(*first)
+        _join(*second)
+        yield Line(*first, *second)
+
+
+@contextmanager
+def _namespaces(letters: str) -> Iterator[list[str]]:
+    """Make a namespace for each letter."""
     made: list[str] = []
     try:
-        for end in ends:
-            run("ip", "netns", "add", end.namespace)
-            made.append(end.namespace)
-        _join(*ends)
-        yield ends[0], ends[1]
+        for letter in letters:
+            run("ip", "netns", "add", f"qpqb{os.getpid()}{letter}")
+            made.append(f"qpqb{os.getpid()}{letter}")
+        yield made
     finally:
         for namespace in made:
             run("ip", "netns", "delete", namespace)
@@ -79,15 +113,15 @@ def hosts() -> Iterator[tuple[Host, Host]]:
 
 def _join(one: Host, two: Host) -> None:
     first = ["ip", "-n", one.namespace]
-    run(*first, "link", "add", DEVICE, "type", "veth", "peer", "name", DEVICE, "netns", two.namespace)
+    run(*first, "link", "add", one.device, "type", "veth", "peer", "name", two.device, "netns", two.namespace)
     for end in (one, two):
         base = ["ip", "-n", end.namespace]
         # Without this TCP is counted in 64 KB pieces that no real link carries.
-        run(*base, "link", "set", DEVICE, "gso_max_segs", "1")
+        run(*base, "link", "set", end.device, "gso_max_segs", "1")
         run(*base, "link", "set", "lo", "up")
-        run(*base, "link", "set", DEVICE, "up")
-        run(*base, "address", "add", f"{end.ipv4}/24", "dev", DEVICE)
-        run(*base, "address", "add", f"{end.ipv6}/64", "dev", DEVICE, "nodad")
+        run(*base, "link", "set", end.device, "up")
+        run(*base, "address", "add", f"{end.ipv4}/24", "dev", end.device)
+        run(*base, "address", "add", f"{end.ipv6}/64", "dev", end.device, "nodad")
     deadline = time.monotonic() + 10
     while "tentative" in run("ip", "-n", one.namespace, "-6", "address") and time.monotonic() < deadline:
         time.sleep(0.1)

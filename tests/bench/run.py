@@ -1,9 +1,10 @@
 """`make bench`: the node's figures beside LXMF's, measured in the same run on the same link.
 
 Prints a table and writes dist/bench.json. Every burst is bounded in messages and seconds.
-Messages are measured twice: like for like, both sides driven inside their own process (``inside.py``),
-and qpq's daemon driven by another process through the console's socket, as people's programs do.
-There a rate is given over all rounds, stalls included, and of the best round alone.
+Messages are measured twice: like for like, both sides driven inside their own process (``inside.py``,
+over two hops ``hops.py``, after the recipient was off ``drain.py``), and qpq's daemon driven by another
+process through the console's socket, as people's programs do. There a rate is given over all rounds,
+stalls included, and of the best round alone.
 
 usage: run.py [--quick] [--no-lxmf]
 """
@@ -24,12 +25,14 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import drain
+import hops
 import inside
 import lxmf_side
 import qpq_links
 import qpq_side
 from figures import Row, joined, table
-from rig import hosts
+from rig import hosts, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +46,7 @@ RESULT = ROOT / "dist" / "bench.json"
 SIZE = 200  # bytes of a message's text
 FLIGHTS = (1, 32)
 COUNT = 400  # messages of a burst: fewer than an inbox takes
+WAITING = 1000  # messages that wait for one who is off
 ROUNDS = 3
 STALL = 1.0  # seconds for one message that nothing should hold up
 STARTS = 5
@@ -70,13 +74,20 @@ def main() -> int:
         print(f"bench: {where}; Python {python}, {os.cpu_count()} cores, load {load:.1f}", flush=True)
         python3 = None if options.no_lxmf else lxmf_python()
         alike = measure_inside(ends, seconds, python3)
+        with line() as three, scratch() as folder:
+            say("both, each in its own process, in turns: messages over two hops")
+            far = hops.measure(three, folder, python3, flights=FLIGHTS, count=COUNT, seconds=seconds, size=SIZE)
+            say(f"both: {WAITING} messages for one who was off")
+            drained = drain.measure(ends, three, folder, python3, WAITING, SIZE)
         ours = measure_qpq(ends, seconds)
         theirs = {} if python3 is None else measure_lxmf(ends, seconds, python3)
-    rows = [*inside_rows(alike), *make_rows(ours, theirs)]
+    rows = [*inside_rows(alike), *hops.rows(far), *drain.rows(drained, WAITING, SIZE), *make_rows(ours, theirs)]
     print(table(rows))
     print(WHICH)
     document = {
         "inside": alike,
+        "two_hops": far,
+        "drain": drained,
         "qpq": ours,
         "lxmf": theirs,
         "rows": [row.document() for row in rows],

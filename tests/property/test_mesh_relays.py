@@ -186,12 +186,15 @@ class Relays(RuleBasedStateMachine):
 
     @invariant()
     def indexes_agree(self) -> None:
-        """What is in custody is in the store, in one place, and counted once."""
+        """What is in custody is in the store, or to be put there soon; it is in one place, and counted once."""
         for node in self.world.nodes.values():
             if node.core is None:
                 continue
             items = node.core._custody.items()
-            assert {item.envelope_id for item in items if not item.own} <= set(self.store(node).relay)
+            others = {item.envelope_id for item in items if not item.own}
+            put_off = set(node.core._deposits._pending)
+            assert put_off <= others <= put_off | set(self.store(node).relay)
+            assert not put_off & set(self.store(node).relay), "what is stored is not put off"
             for window in node.core._sending._windows.all():
                 held = Counter(item.envelope_id for item in window.items())
                 assert all(count == 1 for count in held.values())

@@ -71,7 +71,7 @@ class _Rig:
         handler.emit = self.records.append  # type: ignore[method-assign]
         self.log.addHandler(handler)
         self.server = ControlServer(
-            path, handlers, log=self.log, user_exists=lambda name: name in {"me", "anna"}, group=group
+            path, lambda: handlers, log=self.log, user_exists=lambda name: name in {"me", "anna"}, group=group
         )
         self.clients: list[_Client] = []
 

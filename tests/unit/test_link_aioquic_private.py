@@ -15,7 +15,7 @@ import pytest
 from aioquic import tls
 from aioquic.quic import connection, packet_builder
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.crypto import CryptoPair
+from aioquic.quic.crypto import AEAD, CryptoPair, HeaderProtection
 from aioquic.quic.recovery import QuicPacketPacer, QuicPacketRecovery, QuicPacketSpace
 from aioquic.quic.stream import QuicStream, QuicStreamReceiver, QuicStreamSender
 from link_world import linked
@@ -57,6 +57,11 @@ METHODS: dict[Any, dict[str, tuple[str, ...]]] = {
         "decrypt_packet": ("packet", "encrypted_offset", "expected_packet_number"),
         "encrypt_packet": ("plain_header", "plain_payload", "packet_number"),
     },
+    AEAD: {
+        "decrypt": ("data", "associated_data", "packet_number"),
+        "encrypt": ("data", "associated_data", "packet_number"),
+    },
+    HeaderProtection: {"_mask": ("sample",)},
     QuicPacketPacer: {"next_send_time": ("now",), "update_after_send": ("now",)},
     QuicPacketRecovery: {
         "on_ack_received": ("ack_rangeset", "ack_delay", "now", "space"),
@@ -100,7 +105,10 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "_local_max_streams_bidi": ("sent", "value"),
     "_host_cids.0": ("cid", "was_sent"),
     "_network_paths.0": ("addr", "bytes_sent", "is_validated", "remote_challenges"),
-    "_one_rtt": ("key_phase",),
+    "_one_rtt": ("_update_key_requested", "key_phase", "recv", "send"),
+    "_one_rtt.recv": ("aead", "hp", "key_phase"),
+    "_one_rtt.send": ("aead", "hp"),
+    "_one_rtt.recv.hp": ("_mask",),
     "_streams.0": (
         "is_blocked", "max_stream_data_local", "max_stream_data_local_sent", "max_stream_data_remote", "receiver",
         "sender", "stream_id",

@@ -341,7 +341,7 @@ def test_the_reason_of_a_close_reaches_the_other_side() -> None:
 def test_a_reason_is_printable_whatever_a_peer_writes() -> None:
     world, anna, ben = linked()
     anna.hub._links[1].quic.close(error_code=77, reason_phrase="\x1b[2Jhi\n")
-    anna.hub._dirty[anna.hub._links[1]] = None
+    anna.hub._pressed[anna.hub._links[1]] = None
     world.run(1)
     assert ben.down == ["closed by the peer: code 77 (?[2Jhi?)"]
 

@@ -15,7 +15,7 @@ from qpq.mesh.custody import Held, Place
 from qpq.mesh.events import Persist, SendFrame, State
 from qpq.mesh.limits import Limits
 from qpq.mesh.links import Link
-from qpq.mesh.records import RelayCopies, RelayInsert
+from qpq.mesh.records import ProofInsert, RelayCopies, RelayDelete, RelayInsert
 from qpq.mesh.windows import Windows
 from qpq.wire.body import Body, encode_body
 from qpq.wire.envelope import Envelope, envelope_hash, envelope_id, sign_envelope
@@ -162,16 +162,90 @@ def test_each_holder_adds_the_time_it_kept_an_envelope() -> None:
     assert len(carl.delivered) == 1
 
 
-def test_a_relay_stores_an_envelope_before_it_answers_for_it_and_before_it_hands_it_on() -> None:
+def kinds(effects: Iterable[Effect]) -> list[type]:
+    return [type(effect.frame if isinstance(effect, SendFrame) else effect) for effect in effects]
+
+
+def stored(effects: Iterable[Effect]) -> list[type]:
+    return [type(row) for effect in effects if isinstance(effect, Persist) for row in effect.operations]
+
+
+def later(world: World, node: Node, seconds: float) -> list[Effect]:
+    """Return what the core has to do when its timers ring in so many seconds."""
+    return core(node).handle(events.Tick(), world.now + seconds)
+
+
+def test_a_relay_hands_an_envelope_on_at_once_and_stores_it_before_it_answers_for_it() -> None:
     world, (_, relay, last) = line(3)
     first = world.nodes["n0"]
     effects = give(world, relay, first, envelope(last.user.address), copies=4)
-    kinds = [type(effect.frame if isinstance(effect, SendFrame) else effect) for effect in effects]
-    assert kinds.index(Persist) < kinds.index(Custody) < kinds.index(Transfer)
+    assert Transfer in kinds(effects)
+    assert not {Persist, Custody} & set(kinds(effects))
+    assert answers(later(world, relay, 0.004)) == []
+    effects = later(world, relay, 0.006)
+    assert kinds(effects).index(Persist) < kinds(effects).index(Custody)
     (persist,) = [effect for effect in effects if isinstance(effect, Persist)]
     (row,) = [operation for operation in persist.operations if isinstance(operation, RelayInsert)]
     assert (row.via, row.hops, row.copies) == (first.identity, 1, 4)
     assert answers(effects) == [CustodyCode.ACCEPTED]
+
+
+def test_a_relay_stores_an_envelope_that_cannot_go_on_before_it_answers_for_it() -> None:
+    world, nodes = graph("ab")
+    effects = give(world, nodes["a"], nodes["b"], envelope())
+    assert kinds(effects).index(Persist) < kinds(effects).index(Custody)
+    assert answers(effects) == [CustodyCode.ACCEPTED]
+
+
+def test_what_is_proven_at_once_is_never_stored_nor_answered_but_by_the_receipt() -> None:
+    world, (first, relay, last) = line(3)
+    made = envelope(last.user.address)
+    give(world, relay, first, made)
+    effects = prove(world, relay, last, made)
+    assert [frame for frame in frames(effects) if isinstance(frame, Receipt)]
+    assert stored(effects) == [ProofInsert]
+    assert not any(effect.prompt for effect in effects if isinstance(effect, Persist))
+    assert not {RelayInsert, RelayDelete} & set(stored(later(world, relay, 1.0)))
+    assert holders(world) == []
+
+
+def test_envelopes_are_stored_each_in_its_time() -> None:
+    world, (first, relay, last) = line(3)
+    one, two = (envelope(last.user.address, text=text) for text in "ab")
+    frame = Transfer(0, 1, 0, one), Transfer(0, 1, 0, two)
+    core(relay).handle(events.FrameReceived(link(relay, first), frame[0]), world.now)
+    core(relay).handle(events.FrameReceived(link(relay, first), frame[1]), world.now + 0.003)
+    assert stored(later(world, relay, 0.006)).count(RelayInsert) == 1
+    assert stored(later(world, relay, 0.009)).count(RelayInsert) == 1
+    assert not stored(later(world, relay, 0.02))
+
+
+def test_an_envelope_that_comes_again_is_stored_before_it_is_said_to_be_kept() -> None:
+    world, nodes = graph("ab ac ad")
+    made = envelope(nodes["d"].user.address)
+    give(world, nodes["a"], nodes["b"], made)
+    effects = give(world, nodes["a"], nodes["c"], made)
+    assert kinds(effects).index(Persist) < kinds(effects).index(Custody)
+    assert answers(effects) == [CustodyCode.ACCEPTED, CustodyCode.DUPLICATE]
+    assert answers(give(world, nodes["a"], nodes["c"], made)) == [CustodyCode.DUPLICATE]
+
+
+def test_an_envelope_that_comes_back_before_it_is_stored_is_stored_before_it_is_sent_again() -> None:
+    world, nodes = graph("ab ac cd ae ed")
+    made = envelope(nodes["d"].user.address)
+    give(world, nodes["a"], nodes["b"], made)
+    way = held(nodes["a"], made).link
+    effects = core(nodes["a"]).handle(events.LinkDown(way, "gone"), world.now)
+    sent = [effect for effect in effects if isinstance(effect, events.SendEnvelope)]
+    assert [effect.envelope_id for effect in sent] == [envelope_id(made)]
+    assert RelayInsert in stored(effects)
+    assert effects.index(sent[0]) > kinds(effects).index(Persist)
+
+
+def test_a_stop_stores_what_was_put_off() -> None:
+    world, (first, relay, last) = line(3)
+    give(world, relay, first, envelope(last.user.address))
+    assert RelayInsert in stored(core(relay).handle(events.Shutdown(), world.now))
 
 
 def test_a_relay_that_crashes_goes_on_from_its_store() -> None:
@@ -373,7 +447,7 @@ def test_a_relay_whose_disk_was_full_takes_envelopes_again() -> None:
     assert len(core(relay)._custody) == core(relay)._relaying._quotas.size == 0
     store(relay).room = 10
     world.run(10.0)
-    assert state(first, message) == (State.DELIVERED, 1)
+    assert state(first, message) == (State.DELIVERED, 0), "it had been handed on all the same, and read"
 
 
 def test_a_lost_link_costs_a_retry_over_another() -> None:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 from qpq.daemon import control_limits as limits
 from qpq.daemon import control_socket
 from qpq.daemon.commands import Args, BusyError, Caller, CommandError, FailedError, Role
-from qpq.daemon.control_connection import Connection
-from qpq.daemon.control_line import event
 from qpq.errors import QpqError
 
 if TYPE_CHECKING:
     import logging
+
+    from qpq.daemon.control_connection import Connection
 
 Handler: TypeAlias = Callable[[Caller, Args], "Awaitable[object] | object"]
 """Carries out one command and returns plain JSON; raises CommandError (or any QpqError: code ``failed``)."""
@@ -34,15 +34,16 @@ class InternalError(CommandError):
 
 
 class ControlServer:
-    """Serves ``handlers`` at ``path``; ``user_exists`` says whether a name is a user of this node.
+    """Serves what ``handlers`` returns at ``path``; ``user_exists`` says whether a name is a user of this node.
 
+    Nobody may connect for days, so ``handlers`` is called, and what serves connections loaded, with the first one.
     ``group`` is the number of the socket's group, None for none. ``counters`` may be read at any time.
     """
 
     def __init__(
         self,
         path: str,
-        handlers: Handlers,
+        handlers: Callable[[], Handlers],
         *,
         log: logging.Logger,
         user_exists: Callable[[str], bool],
@@ -51,7 +52,8 @@ class ControlServer:
         self.counters = {f"control.{name}": 0 for name in ("connections", "refused", "requests", "failed", "dropped")}
         self.user_exists = user_exists
         self._path = path
-        self._handlers = handlers
+        self._make_handlers = handlers
+        self._handlers: Handlers = {}
         self._log = log
         self._group = group
         self._inode = 0
@@ -64,7 +66,7 @@ class ControlServer:
         """Open the socket. Raises ControlSocketError."""
         listener = control_socket.listen(self._path, self._group)
         self._inode = os.stat(self._path).st_ino
-        self._server = await asyncio.get_running_loop().create_unix_server(lambda: Connection(self), sock=listener)
+        self._server = await asyncio.get_running_loop().create_unix_server(self._meet, sock=listener)
 
     async def stop(self) -> None:
         """Take no more connections, let requests end for up to a second, close everything, remove the file."""
@@ -89,11 +91,19 @@ class ControlServer:
 
         Watchers that named no user see the events of all users, if their role is at least USER.
         """
-        line = b""
-        for connection in list(self._connections):
-            if connection.watches(user):
-                line = line or event(name, fields)
+        watching = [connection for connection in self._connections if connection.watches(user)]
+        if watching:
+            from qpq.daemon.control_line import event  # noqa: PLC0415 (see the class)
+
+            line = event(name, fields)
+            for connection in watching:
                 connection.offer(line)
+
+    def _meet(self) -> Connection:
+        from qpq.daemon.control_connection import Connection  # noqa: PLC0415 (see the class)
+
+        self._handlers = self._handlers or self._make_handlers()
+        return Connection(self)
 
     # --- for Connection ---------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class Locked:
     async def _serve(self, stop: asyncio.Event, hangup: asyncio.Event, again: Callable[[], Config]) -> None:
         server = ControlServer(
             self.config.socket,
-            self._table(),
+            self._table,
             log=self._log,
             user_exists=lambda _: True,  # who is here is sealed too
             group=group_id(self.config.socket_group),

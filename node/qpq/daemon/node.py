@@ -8,10 +8,9 @@ import time
 from typing import TYPE_CHECKING
 
 from qpq.crypto.identity import text_id
-from qpq.daemon import clock, doctor_data, logs, memory, metrics, places
+from qpq.daemon import clock, doctor_data, logs, memory, places
 from qpq.daemon.control import ControlServer
 from qpq.daemon.control_socket import group_id
-from qpq.daemon.handlers import Handlers
 from qpq.daemon.protecting import Protection
 from qpq.daemon.shell import Shell
 from qpq.discovery.config import DiscoveryConfig, MdnsMode
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpq.crypto.identity import Address, Identity
+    from qpq.daemon.control import Handlers as Table
+    from qpq.daemon.handlers import Handlers
     from qpq.daemon.options import Config
     from qpq.daemon.saving import Saver
     from qpq.discovery.discovery import Discovery
@@ -80,7 +81,7 @@ class Node:
         self.shell: Shell
         self.discovery: Discovery
         self.control: ControlServer
-        self.handlers: Handlers
+        self._handlers: Handlers | None = None
 
     async def start(self) -> None:
         """Come up whole or raise QpqError."""
@@ -133,11 +134,13 @@ class Node:
 
     def delivered(self, effect: events.Deliver) -> None:
         """Show a message to whoever watches its user's inbox."""
-        self.handlers.delivered(effect)
+        if self._handlers is not None:
+            self._handlers.delivered(effect)
 
     def state_changed(self, effect: events.StateChanged) -> None:
         """Show a message's new state to whoever watches its sender."""
-        self.handlers.state_changed(effect)
+        if self._handlers is not None:
+            self._handlers.state_changed(effect)
 
     def probed(self, effect: events.ProbeDone) -> None:
         """Tell whoever asked how far somebody is."""
@@ -151,7 +154,8 @@ class Node:
             self.log.info("%s %s at %s", what, text_id(effect.peer), effect.address)
         if effect.up:
             self.note_seen()
-        self.handlers.neighbour_changed(effect)
+        if self._handlers is not None:
+            self._handlers.neighbour_changed(effect)
         if not effect.up and self._looking is not None:
             self.discovery.link_lost()
 
@@ -182,6 +186,15 @@ class Node:
         if address == self.keyring.node.address:
             return self.keyring.users[0]
         return next((user for user in self.keyring.users if user.address == address), None)
+
+    @property
+    def handlers(self) -> Handlers:
+        """What carries out commands, loaded with the first of them; before that nobody watches."""
+        if self._handlers is None:
+            from qpq.daemon.handlers import Handlers  # noqa: PLC0415
+
+            self._handlers = Handlers(self)
+        return self._handlers
 
     # --- what the commands ask -------------------------------------------------------------------
 
@@ -285,16 +298,18 @@ class Node:
         self.bound.append(doctor_data.Bound("links", f"UDP port {self.links.port}"))
 
     async def _open_control(self) -> None:
-        self.handlers = Handlers(self)
         self.control = ControlServer(
             self.config.socket,
-            self.handlers.table(),
+            self._commands,
             log=self.log,
             user_exists=lambda name: any(user.name == name for user in self.keyring.users),
             group=group_id(self.config.socket_group),
         )
         await self.control.start()
         self._parts_up.append("control")
+
+    def _commands(self) -> Table:
+        return self.handlers.table()
 
     def _wake_core(self) -> None:
         self._check_clock()
@@ -359,6 +374,8 @@ class Node:
     def _write_metrics(self) -> None:
         if not self.config.metrics_file:
             return
+        from qpq.daemon import metrics  # noqa: PLC0415 (for who wants them)
+
         try:
             metrics.write(self.config.metrics_file, self.handlers.metrics_text())
         except metrics.MetricsError as error:

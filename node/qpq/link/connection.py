@@ -142,12 +142,13 @@ class Link:
         """Take a datagram that carries one of this link's ids."""
         self.now = now
         self.received_bytes += len(data)
-        heard = self.quic.last_active
+        shaking = self.phase is Phase.HANDSHAKE
+        heard = self.quic.last_active if shaking else 0.0
         try:
             self.quic.receive_datagram(data, address, now)
         except _LIBRARY_FAULTS as fault:
             self._fail(fault)
-        if self.phase is Phase.HANDSHAKE and self.quic.last_active > heard and self.quic.is_validated:
+        if shaking and self.quic.last_active > heard and self.quic.is_validated:
             self._until = max(self._until, min(now + _PROVEN * self._host.limits.handshake_s, self._latest))
 
     def events(self) -> list[Event]:

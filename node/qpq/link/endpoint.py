@@ -209,15 +209,31 @@ class Endpoint:
             self._wake = self._loop.call_soon(self._serve)
 
     def _readable(self) -> None:
-        """Take datagrams; where they come one by one, each is answered before the socket is asked for another."""
+        """Take datagrams; where they come one by one, each is answered before the socket is asked for another.
+
+        What nothing answers at once is acknowledged behind all that it has woken: mostly with what that sends.
+        """
         most = self.limits.datagrams_a_wake
         if self._crowded:
             self._crowded = self._receive(most) > 1
             self._serve()
             return
         self._receive(1)
+        self._serving = True
+        try:
+            self._hub.collect()
+            self._tell()
+        finally:
+            self._serving = False
+        if self._hub.is_pressed or not self._hub.is_dirty:
+            self._go_on()
+        elif self._wake is None:
+            self._wake = self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Send what is due, and look whether datagrams come in numbers."""
         self._serve()
-        if self._receive(most - 1):
+        if self._receive(self.limits.datagrams_a_wake - 1):
             self._crowded = True
             self._serve()
 
@@ -248,8 +264,7 @@ class Endpoint:
         try:
             hub.collect()
             while hub.events or hub.is_dirty:
-                while hub.events:
-                    self._on_event(hub.events.popleft())
+                self._tell()
                 hub.transmit(self._loop.time())
         finally:
             self._serving = False
@@ -258,6 +273,11 @@ class Endpoint:
             self._set_timer()
         if self._drained is not None and not hub.backlog():
             self._drained.set()
+
+    def _tell(self) -> None:
+        events = self._hub.events
+        while events:
+            self._on_event(events.popleft())
 
     def _set_timer(self) -> None:
         at = self._hub.timer_at

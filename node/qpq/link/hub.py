@@ -80,7 +80,8 @@ class Hub:
         self._links: dict[int, Link] = {}
         self._by_id: dict[bytes, Link] = {}
         self._farewells: dict[bytes, _Farewell] = {}
-        self._dirty: dict[Link, None] = {}
+        self._pressed: dict[Link, None] = {}
+        self._heard: dict[Link, None] = {}
         self._next_number = 1
         self._server = QuicConfiguration(
             alpn_protocols=list(TRUST),
@@ -103,7 +104,12 @@ class Hub:
     @property
     def is_dirty(self) -> bool:
         """Whether ``transmit`` may have something to send."""
-        return bool(self._dirty)
+        return bool(self._pressed or self._heard)
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether that is more than answers to what came in, which may wait a moment for company."""
+        return bool(self._pressed)
 
     def receive(self, data: bytes, address: SockAddr, now: float, local: Local = b"") -> None:
         """Take a datagram from ``address`` to ``local``, one of the own addresses."""
@@ -117,7 +123,7 @@ class Hub:
         link = self._by_id.get(name)
         if link is not None:
             link.receive(data, address, now)
-            self._dirty[link] = None
+            (self._heard if link.phase is Phase.UP else self._pressed)[link] = None
         elif name in self._farewells:
             self._repeat_farewell(name, address, now)
         else:
@@ -125,7 +131,7 @@ class Hub:
 
     def collect(self) -> None:
         """Turn what has come in since into events."""
-        for link in list(self._dirty):
+        for link in {**self._pressed, **self._heard}:
             handshake = link.phase is Phase.HANDSHAKE
             self.events += link.events()
             if handshake and link.phase is Phase.UP and link.source is not None:
@@ -136,12 +142,13 @@ class Hub:
         for link in list(self._links.values()):
             if link.timer_at <= now:
                 link.handle_timer(now)
-                self._dirty[link] = None
+                self._pressed[link] = None
         self.timer_at = min((link.timer_at for link in self._links.values() if link.timer_at > now), default=NEVER)
 
     def transmit(self, now: float) -> None:
         """Send what is due and set ``timer_at``, when ``handle_timers`` is next to be called."""
-        dirty, self._dirty = self._dirty, {}
+        dirty = {**self._pressed, **self._heard}  # who only was heard does not hold up the others
+        self._pressed, self._heard = {}, {}
         for link in dirty:
             datagrams = link.transmit(now)
             error = ""
@@ -175,7 +182,7 @@ class Hub:
         link = self._links.get(number)
         if link is None:
             return False
-        self._dirty[link] = None
+        self._pressed[link] = None
         return link.write(frames)
 
     def close(self, number: int, code: int, reason: str) -> None:
@@ -184,13 +191,13 @@ class Hub:
         if link is not None:
             link.alternatives = []
             link.close(code, reason)
-            self._dirty[link] = None
+            self._pressed[link] = None
 
     def kick(self) -> None:
         """Find out at once which peers can still be reached."""
         for link in self._links.values():
             link.kick()
-            self._dirty[link] = None
+            self._pressed[link] = None
 
     def rows(self) -> tuple[LinkRow, ...]:
         """Return the links that are up."""
@@ -260,7 +267,7 @@ class Hub:
             return
         self.sources.begin(admission.source)
         self._links[link.number] = link
-        self._dirty[link] = None
+        self._pressed[link] = None
 
     def _dial(self, text: str, addresses: list[SockAddr], identity: Identity | None, now: float) -> None:
         ticket = self.tickets.take(identity, text, now)
@@ -278,7 +285,7 @@ class Hub:
         link.alternatives = addresses[1:]
         self._links[link.number] = link
         link.quic.connect(addresses[0], now)
-        self._dirty[link] = None
+        self._pressed[link] = None
 
     def _end(self, link: Link, verdict: Verdict, datagrams: list[tuple[bytes, SockAddr]], now: float) -> None:
         reason, refusal = verdict.reason, verdict.refusal

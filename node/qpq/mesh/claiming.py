@@ -11,6 +11,7 @@ from qpq.wire.envelope import envelope_hash, id_of
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
     from qpq.mesh.custody import Custody
+    from qpq.mesh.deposits import Deposits
     from qpq.mesh.due import Timer
     from qpq.mesh.effects import Effects
     from qpq.mesh.events import Recalled
@@ -30,7 +31,7 @@ class Claiming:
     transaction has been carried out, or the tombstone was taken back.
     """
 
-    __slots__ = ("_custody", "_effects", "_receiving", "_relaying", "_timers", "_tombstones", "_wanted")
+    __slots__ = ("_custody", "_deposits", "_effects", "_receiving", "_relaying", "_timers", "_tombstones", "_wanted")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Claiming:
         timers: Timers[Timer],
         effects: Effects,
         custody: Custody,
+        deposits: Deposits,
         tombstones: Tombstones,
         receiving: Receiving,
         relaying: Relaying,
@@ -45,6 +47,7 @@ class Claiming:
         self._timers = timers
         self._effects = effects
         self._custody = custody
+        self._deposits = deposits
         self._tombstones = tombstones
         self._receiving = receiving
         self._relaying = relaying
@@ -56,6 +59,7 @@ class Claiming:
         if destination is None:
             return
         for item in destination.items:
+            self._deposits.store(item.envelope_id)
             self._wanted[item.envelope_id] = None
         self._recall()
 
@@ -85,4 +89,4 @@ class Claiming:
         lot = tuple(self._wanted)[:_LOT]
         for identifier in lot:
             del self._wanted[identifier]
-        self._effects.do(Recall(lot))
+        self._effects.after(Recall(lot))

@@ -68,6 +68,7 @@ class Core:
         self._clock = machines.clock
         self._controls = machines.controls
         self._custody = machines.custody
+        self._deposits = machines.deposits
         self._dialling = machines.dialling
         self._effects = machines.effects
         self._flooded = machines.flooded
@@ -318,6 +319,7 @@ class Core:
 
     def _shutdown(self, _event: events.Shutdown, now: float) -> None:
         self._neighbours.close_all(now)
+        self._deposits.settle()
         self._effects.persist(self._clock.checkpoint(now))
         self._stopped = True
 
@@ -338,6 +340,7 @@ class Core:
             Due.RESUME: self._sending.resume_due,
             Due.SPRAY: self._sending.spray_due,
             Due.MEET: self._sending.meet_due,
+            Due.DEPOSIT: self._deposits.due,
             Due.CLAIM: self._claiming.claim_due,
             Due.CHECKPOINT: self._checkpoint_due,
             Due.KEYS: self._giving.due,
@@ -381,8 +384,7 @@ class Core:
             self._timers.set((Due.CHECKPOINT, 0), self._clock.next_save(now))
 
     def _lend_clock(self, now: float) -> None:
-        readings = [link.peer_unix(now) for link in self._neighbours.usable()]
-        self._clock.lend([unix for unix in readings if unix], now)
+        self._clock.lend([unix for link in self._neighbours.usable() if (unix := link.peer_unix(now))], now)
 
     def _run_dialling(self, now: float) -> None:
         at = self._dialling.run(now)

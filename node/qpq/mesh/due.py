@@ -45,6 +45,8 @@ class Due(IntEnum):
     """A link (number) takes more of what its neighbour lacks."""
     RECONCILE = 24
     """A link (number) is due for a comparison."""
+    DEPOSIT = 27
+    """Others' envelopes that went on at once are to be stored (no key)."""
     CLAIM = 28
     """An envelope (id) whose message has been delivered here is kept no longer."""
     MEET = 29

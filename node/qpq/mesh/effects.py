@@ -58,9 +58,9 @@ class Effects:
         """Add an answer to a TRANSFER that is not a receipt."""
         self._answers.setdefault(link, []).append((envelope_id, code))
 
-    def accept(self, link: int, envelope_id: bytes) -> None:
+    def accept(self, link: int, envelope_id: bytes, code: CustodyCode = CustodyCode.ACCEPTED) -> None:
         """Add the answer that an envelope is kept, which must not leave before the transaction is durable."""
-        self._accepted.setdefault(link, []).append((envelope_id, CustodyCode.ACCEPTED))
+        self._accepted.setdefault(link, []).append((envelope_id, code))
 
     def pass_on(self, link: int, secret: bytes, envelope_hash: bytes) -> None:
         """Add a receipt of another's; anybody can check it, so it need not wait."""

@@ -6,8 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from qpq.crypto.identity import Address, Identity
     from qpq.mesh.limits import Limits
     from qpq.mesh.records import Kept
@@ -105,7 +103,8 @@ class Inbox:
     def knows(self, user: Address, sender: Address, message_id: bytes) -> bool:
         """Whether the user keeps this message of this sender."""
         box = self._boxes.get(user)
-        return box is not None and any(kept.sender == sender for kept in box.messages.get(message_id, ()))
+        same_id = box.messages.get(message_id) if box is not None else None
+        return same_id is not None and any(kept.sender == sender for kept in same_id)
 
     def remove(self, user: Address, message_id: bytes) -> bool:
         """Forget the messages of this id; whether there was one."""
@@ -158,7 +157,7 @@ class Inbox:
         """Whether a share has room for one more message; ``read``: if the read ones gave way."""
         share = box.shares.get(key) or _NOTHING
         limits = self._limits
-        percent = {_SENDER: limits.sender_percent, _VIA: limits.link_percent}.get(key[0], _PERCENT)
+        percent = _PERCENT if key is _ALL else limits.sender_percent if key[0] == _SENDER else limits.link_percent
         count, held = share.count, share.size
         if read:
             count, held = count - share.read_count, held - share.read_size
@@ -170,8 +169,5 @@ class Inbox:
 _NOTHING = _Share()
 
 
-def _keys(sender: Address, via: Identity | None) -> Iterator[tuple[int, bytes]]:
-    yield _ALL
-    yield (_SENDER, sender)
-    if via is not None:
-        yield (_VIA, via)
+def _keys(sender: Address, via: Identity | None) -> tuple[tuple[int, bytes], ...]:
+    return (_ALL, (_SENDER, sender)) if via is None else (_ALL, (_SENDER, sender), (_VIA, via))

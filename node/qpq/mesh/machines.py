@@ -12,6 +12,7 @@ from qpq.mesh.claiming import Claiming
 from qpq.mesh.clock import Clock
 from qpq.mesh.controls import Controls
 from qpq.mesh.custody import Custody
+from qpq.mesh.deposits import Deposits
 from qpq.mesh.dialling import Dialling
 from qpq.mesh.due import Timer
 from qpq.mesh.effects import Effects
@@ -125,6 +126,7 @@ class Machines:
         )
         self.probing = Probing(node, limits=limits, timers=timers, effects=effects, users=users, routing=routing)
         routing.listeners.append(self.probing)
+        self.deposits = deposits = Deposits(limits=limits, timers=timers, effects=effects)
         self.sending = sending = Sending(
             limits=limits,
             clock=clock,
@@ -133,6 +135,7 @@ class Machines:
             effects=effects,
             served=served,
             custody=custody,
+            deposits=deposits,
             routing=routing,
         )
         routing.listeners.append(sending)
@@ -158,6 +161,7 @@ class Machines:
             clock=clock,
             effects=effects,
             custody=custody,
+            deposits=deposits,
             tombstones=tombstones,
             sending=sending,
             sessions=sessions,
@@ -223,6 +227,7 @@ class Machines:
             timers=timers,
             effects=effects,
             custody=custody,
+            deposits=deposits,
             tombstones=tombstones,
             receiving=self.receiving,
             relaying=self.relaying,

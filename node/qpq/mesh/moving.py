@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
     from qpq.mesh.custody import Custody, Destination, Held
+    from qpq.mesh.deposits import Deposits
     from qpq.mesh.due import Timer
     from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
@@ -31,7 +32,7 @@ _MAX_DOUBLINGS = 32
 class Moving:
     """Puts envelopes on links as ``Ways`` says and windows allow; the hands of ``Sending``."""
 
-    __slots__ = ("_chance", "_clock", "_custody", "_effects", "_limits", "_timers", "_ways", "_windows")
+    __slots__ = ("_chance", "_clock", "_custody", "_deposits", "_effects", "_limits", "_timers", "_ways", "_windows")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Moving:
         timers: Timers[Timer],
         effects: Effects,
         custody: Custody,
+        deposits: Deposits,
         ways: Ways,
         windows: Windows,
     ) -> None:
@@ -51,6 +53,7 @@ class Moving:
         self._timers = timers
         self._effects = effects
         self._custody = custody
+        self._deposits = deposits
         self._ways = ways
         self._windows = windows
 
@@ -203,4 +206,5 @@ class Moving:
         if fresh is not None and fresh[0] is item:
             self._effects.after(SendFrame(window.number, Transfer(item.hops, copies, age, fresh[1])))
         else:
+            self._deposits.store(item.envelope_id)
             self._effects.after(SendEnvelope(window.number, item.envelope_id, item.hops, copies, age))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qpq.crypto.identity import Address
 from qpq.mesh import counters
 from qpq.mesh.buckets import Bucket
-from qpq.mesh.custody import Held
+from qpq.mesh.custody import Held, Place, Way
 from qpq.mesh.flooded import cost_of
 from qpq.mesh.outbox import Outgoing
 from qpq.mesh.proofs import Proofs
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Identity
     from qpq.mesh.clock import Clock
     from qpq.mesh.custody import Custody
+    from qpq.mesh.deposits import Deposits
     from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link
@@ -66,6 +67,7 @@ class Relaying:
     __slots__ = (
         "_clock",
         "_custody",
+        "_deposits",
         "_effects",
         "_ingress",
         "_limits",
@@ -88,6 +90,7 @@ class Relaying:
         clock: Clock,
         effects: Effects,
         custody: Custody,
+        deposits: Deposits,
         tombstones: Tombstones,
         sending: Sending,
         sessions: Sessions,
@@ -100,6 +103,7 @@ class Relaying:
         self._clock = clock
         self._effects = effects
         self._custody = custody
+        self._deposits = deposits
         self._tombstones = tombstones
         self._sending = sending
         self._sessions = sessions
@@ -168,7 +172,7 @@ class Relaying:
         if held is not None:
             held.give(link.peer)
             held.hops = min(held.hops, transfer.hops + 1)  # who brought it may have counted too many, to stop it here
-            return CustodyCode.DUPLICATE
+            return self._known(link, identifier)
         proof = self.proofs.get(identifier)
         if proof is not None:
             self._effects.count(counters.TRANSFER_DUPLICATE)
@@ -187,6 +191,14 @@ class Relaying:
             self._effects.count(counters.CUSTODY_EVICTED)
             self.forget(gone, now)
         self._keep(link, transfer, identifier, data, now)
+        return None
+
+    def _known(self, link: Link, identifier: bytes) -> CustodyCode | None:
+        """Say that an envelope is kept already, which must be true by then: its copies are another's to spend."""
+        if not self._deposits.store(identifier):
+            return CustodyCode.DUPLICATE
+        self._effects.count(counters.TRANSFER_REFUSED + CustodyCode.DUPLICATE.name.lower())
+        self._effects.accept(link.number, identifier, CustodyCode.DUPLICATE)
         return None
 
     def _room(self, link: Link, envelope: Envelope, size: int, now: float) -> tuple[Held, ...] | None:
@@ -230,23 +242,23 @@ class Relaying:
         self._custody.add(item)
         self._quotas.add(item, self._custody.clock)
         self._effects.count(counters.CUSTODY_TAKEN)
-        self._effects.persist(
-            RelayInsert(
-                identifier,
-                data,
-                row.sender,
-                row.recipient,
-                row.via,
-                row.urgent,
-                row.ttl,
-                row.born,
-                row.hops,
-                row.max_hops,
-                row.copies,
-            )
+        operation = RelayInsert(
+            identifier,
+            data,
+            row.sender,
+            row.recipient,
+            row.via,
+            row.urgent,
+            row.ttl,
+            row.born,
+            row.hops,
+            row.max_hops,
+            row.copies,
         )
-        self._effects.accept(link.number, identifier)
+        self._deposits.add(link.number, operation, now)
         self._sending.start(item, envelope, now)
+        if item.place is not Place.FLYING or item.way is Way.SPRAY:
+            self._deposits.store(identifier)
 
     def undo(self, operation: RelayInsert, now: float) -> bool:
         """Forget an envelope that could not be stored; whether it was there."""
@@ -294,7 +306,7 @@ class Relaying:
         else:
             self._quotas.remove(item)
             self._effects.count(counters.CUSTODY_PROVEN)
-            self._effects.persist(RelayDelete(item.envelope_id))
+            self._delete(item)
         self._sending.proven(item, peer, now)
 
     def _tell(
@@ -322,8 +334,8 @@ class Relaying:
         life = self._clock.life(now)
         expires = item.born + item.ttl
         for gone in self.proofs.add(item.envelope_id, secret, envelope_hash, expires, life=life, shared=shared):
-            self._effects.persist(KnownDelete(gone))
-        self._effects.persist(ProofInsert(item.envelope_id, secret, envelope_hash, expires))
+            self._effects.note(KnownDelete(gone))
+        self._effects.note(ProofInsert(item.envelope_id, secret, envelope_hash, expires))
 
     # --- what Sending tells ------------------------------------------------------------------------------------
 
@@ -333,6 +345,7 @@ class Relaying:
             if news:
                 self._posting.relayed(item)
         elif item.spent:
+            self._deposits.store(item.envelope_id)
             self._effects.persist(RelayCopies(item.envelope_id, item.copies))
 
     def expired(self, item: Held) -> None:
@@ -342,7 +355,7 @@ class Relaying:
         else:
             self._quotas.remove(item)
             self._effects.count(counters.CUSTODY_EXPIRED)
-            self._effects.persist(RelayDelete(item.envelope_id))
+            self._delete(item)
 
     def answered_late(self, number: int, envelope_id: bytes, now: float) -> None:
         """Cure a neighbour that has taken what has been delivered since."""
@@ -383,8 +396,13 @@ class Relaying:
     def forget(self, item: Held, now: float) -> None:
         """Keep an envelope no longer that was not a user's."""
         self._quotas.remove(item)
-        self._effects.persist(RelayDelete(item.envelope_id))
+        self._delete(item)
         self._sending.drop(item, now)
+
+    def _delete(self, item: Held) -> None:
+        """Have an envelope forgotten by the store: it may come late, for a crash before it does no harm but work."""
+        if not self._deposits.drop(item.envelope_id):
+            self._effects.note(RelayDelete(item.envelope_id))
 
 
 def _held(row: Relayed) -> Held:

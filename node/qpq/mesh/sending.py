@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
     from qpq.mesh.custody import Custody, Held
+    from qpq.mesh.deposits import Deposits
     from qpq.mesh.due import Timer
     from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
@@ -84,6 +85,7 @@ class Sending:
         effects: Effects,
         served: Served,
         custody: Custody,
+        deposits: Deposits,
         routing: Routing,
     ) -> None:
         self._limits = limits
@@ -110,6 +112,7 @@ class Sending:
             timers=timers,
             effects=effects,
             custody=custody,
+            deposits=deposits,
             ways=self._ways,
             windows=windows,
         )

@@ -325,13 +325,25 @@ class Database:
                 self._writers.forget_counts()
                 raise self._name(fault) from fault
             return
+        execute = self._connection.execute
         try:
-            with self._transaction():
-                for operation in operations:
-                    write(operation)
-        except StoreError:
-            self._writers.forget_counts()
+            execute("BEGIN IMMEDIATE")
+            for operation in operations:
+                write(operation)
+            execute("COMMIT")
+        except sqlite3.Error as fault:
+            self._undo()
+            raise self._name(fault) from fault
+        except BaseException:
+            self._undo()
             raise
+
+    def _undo(self) -> None:
+        """Take back what a transaction has done so far."""
+        self._writers.forget_counts()
+        with suppress(sqlite3.Error):  # the fault that led here is the one to tell
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
