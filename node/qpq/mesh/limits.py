@@ -24,7 +24,7 @@ class Limits:
     max_pending: int = 64
     """Links whose HELLO has not come; above it a newcomer is refused at once."""
     hello_s: float = 60.0
-    """A link that has not said HELLO by then is closed."""
+    """A link that has not said HELLO by then is closed, where there is room after four times as long."""
     turn_s: float = 600.0
     """The least turn of a leaf before another leaf may take its place."""
     full_retry_s: int = 60
