@@ -253,17 +253,19 @@ def test_the_last_copy_to_give_is_kept_for_a_neighbour_that_comes_later() -> Non
 
 
 def test_copies_on_a_link_that_is_lost_are_handed_to_others_instead() -> None:
-    world, nodes = graph("ab")
+    world, nodes = graph("ab", window_count=1)
     first, gone = nodes["a"], nodes["b"]
     world.send(first, ABSENT.address)
-    (item,) = core(first)._custody.items()
+    world.send(first, ABSENT.address, "behind it")
+    flying, ready = core(first)._custody.items()
     world.deafen(gone)
     world.run(5.0)
-    assert (item.place, item.copies) == (Place.FLYING, 4)
-    number = link(first, gone)
-    world.tell(first, events.LinkDown(number, "lost"))
-    assert (item.place, item.copies) == (Place.WAITING, 8)
-    assert item.unsure, "they may have arrived: the receipt must find them"
+    assert [(item.place, item.copies) for item in (flying, ready)] == [(Place.FLYING, 4), (Place.READY, 8)]
+    world.tell(first, events.LinkDown(link(first, gone), "lost"))
+    assert [(item.place, item.copies) for item in (flying, ready)] == [(Place.WAITING, 8)] * 2
+    assert [item.unsure for item in (flying, ready)] == [True, False], (
+        "the first may have arrived: its receipt must find it"
+    )
 
 
 def test_who_never_answers_uses_up_no_copies() -> None:
