@@ -141,8 +141,11 @@ def _host(result: Run, node: int, degree: int, lie: str | None) -> Host:
     else:
         limits = Limits.sized(max_links=ROUTER_LINKS, store_bytes=scenario.nodes.get("store_bytes", 2 * MIB))
     if "buffer" in scenario.nodes:
-        buffer = scenario.nodes["buffer"]  # policies keep their own messages in it too
-        limits = replace(limits, relay_bytes=buffer * 3 // 4, outbox_bytes=buffer // 4)
+        # Policies keep their own messages in it too; what they have delivered leaves it, so inboxes are no part of it.
+        buffer = scenario.nodes["buffer"]
+        limits = replace(
+            limits, relay_bytes=buffer * 3 // 4, outbox_bytes=buffer // 4, inbox_bytes=Limits().inbox_bytes
+        )
     if not scenario.sessions:
         limits = replace(limits, sessions=0)
     if "caps" in scenario.nodes:

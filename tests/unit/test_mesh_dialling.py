@@ -211,6 +211,33 @@ def test_a_changed_network_ends_all_back_offs() -> None:
     assert timer(node.handle(DialFailed("1:1", "refused"), 0.0)) == 0.9999999999999999
 
 
+def test_a_peer_that_comes_back_is_dialled_at_once_however_often_that_failed() -> None:
+    node = core(0xFF, away_s=120.0)
+    node.handle(PeerFound("1:1", Via.BEACON, identity(1)), 0.0)
+    node.handle(LinkUp(1, identity(1), "1:1", initiator=True), 0.0)
+    node.handle(LinkDown(1, "lost"), 10.0)
+    now = 10.0
+    for wait in (2, 4, 8, 16, 32, 64):
+        now += wait
+        assert dialled(node.handle(Tick(), now)) == ["1:1"]
+        node.handle(DialFailed("1:1", "no route to host"), now)
+    assert dialled(node.handle(PeerFound("1:1", Via.BEACON, identity(1)), now)) == ["1:1"], "silent since 10 s"
+    node.handle(DialFailed("1:1", "no answer"), now)
+    assert dialled(node.handle(PeerFound("1:1", Via.BEACON, identity(1)), now + 119.0)) == [], "it was here all along"
+
+
+def test_an_address_that_no_link_has_proven_keeps_its_back_off_when_it_is_heard_again() -> None:
+    node = core(0xFF, away_s=120.0)
+    node.handle(PeerFound("1:1", Via.BEACON, identity(1)), 0.0)
+    now = 0.0
+    for wait in (1, 2, 4, 8, 16, 32, 64, 128):
+        node.handle(DialFailed("1:1", "no answer"), now)
+        now += wait
+        node.handle(Tick(), now)
+    node.handle(DialFailed("1:1", "no answer"), now)
+    assert dialled(node.handle(PeerFound("1:1", Via.BEACON, identity(1)), now + 130.0)) == []
+
+
 def test_a_kept_peer_is_dialled_for_ever_and_beyond_the_wanted_number() -> None:
     node = core(0, target_links=0)
     assert dialled(node.handle(Dial("s:1"), 0.0)) == ["s:1"]

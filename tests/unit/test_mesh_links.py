@@ -153,13 +153,23 @@ def test_an_unknown_frame_that_is_not_critical_is_counted_and_skipped() -> None:
 
 def test_a_link_that_does_not_greet_in_time_is_closed() -> None:
     node = core()
-    late = 1.0 + Limits().hello_s
+    wait = Limits().hello_s
     effects = node.handle(up(), 1.0)
-    assert SetTimer(late) in effects
-    assert closed(node.handle(Tick(), late - 0.1)) == []
-    effects = node.handle(Tick(), late)
+    assert SetTimer(1.0 + wait) in effects
+    for turn in range(1, 4):
+        assert closed(node.handle(Tick(), 1.0 + turn * wait)) == [], "its packets may be lost, and there is room"
+    assert closed(node.handle(Tick(), 1.0 + 4 * wait - 0.1)) == []
+    effects = node.handle(Tick(), 1.0 + 4 * wait)
     assert closed(effects) == [(1, CloseCode.TOO_SLOW)]
     assert "link.hello_too_slow" in counted(effects)
+
+
+def test_a_link_that_does_not_greet_is_not_waited_for_longer_where_places_are_few() -> None:
+    node = core(max_pending=5)
+    for number in range(1, 4):
+        node.handle(up(number, SecretIdentity(bytes([number]) * 32).identity), 1.0)
+    effects = node.handle(Tick(), 1.0 + Limits().hello_s)
+    assert closed(effects) == [(1, CloseCode.TOO_SLOW)], "then there is room for the other two"
 
 
 @pytest.mark.parametrize(("least", "most", "common"), [(1, 1, True), (1, 9, True), (2, 9, False), (200, 255, False)])

@@ -326,6 +326,33 @@ def test_the_last_copy_to_give_is_kept_for_a_neighbour_that_comes_later() -> Non
     assert [item.copies for item in core(nodes["a"])._custody.items()] == [1]
 
 
+def test_copies_on_a_link_that_is_lost_are_handed_to_others_instead() -> None:
+    world, nodes = graph("ab", window_count=1)
+    first, gone = nodes["a"], nodes["b"]
+    world.send(first, ABSENT.address)
+    world.send(first, ABSENT.address, "behind it")
+    flying, ready = core(first)._custody.items()
+    world.deafen(gone)
+    world.run(5.0)
+    assert [(item.place, item.copies) for item in (flying, ready)] == [(Place.FLYING, 4), (Place.READY, 8)]
+    world.tell(first, events.LinkDown(link(first, gone), "lost"))
+    assert [(item.place, item.copies) for item in (flying, ready)] == [(Place.WAITING, 8)] * 2
+    assert [item.unsure for item in (flying, ready)] == [True, False], (
+        "the first may have arrived: its receipt must find it"
+    )
+
+
+def test_who_never_answers_uses_up_no_copies() -> None:
+    world, nodes = graph("ab")
+    first, silent = nodes["a"], nodes["b"]
+    world.deafen(silent)
+    world.send(first, ABSENT.address)
+    world.run(3600.0)
+    (item,) = core(first)._custody.items()
+    assert item.attempts > 2
+    assert item.copies + (item.spent if item.place is Place.FLYING else 0) == 8
+
+
 def test_a_carrier_meets_the_recipient_and_all_copies_are_cured() -> None:
     world, nodes = graph("ab ac ad bc bd cd")
     message = world.send(nodes["a"], ABSENT.address)

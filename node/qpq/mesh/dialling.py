@@ -81,10 +81,12 @@ class Dialling:
             return False
         before = self._candidates.get(event.address)
         claimed = before.identity if before is not None else None
+        back = before is not None and before.proven and now - before.heard_at >= self._limits.away_s
         after = self._heard(event.address, event.via, event.identity, now)
-        if after is not None and before is None:
-            after.retry_at = now + self._limits.gather_s * (1 + self._chance.fraction()) / 2
-        return after is not None and (before is None or after.identity != claimed)
+        if after is not None and (before is None or back):
+            soon = now + self._limits.gather_s * (1 + self._chance.fraction()) / 2
+            after.retry_at = soon if before is None else min(after.retry_at, soon)
+        return after is not None and (before is None or back or after.identity != claimed)
 
     def ask(self, event: Dial, now: float) -> None:
         """Take the user's or the configuration's wish; what is not kept is dialled once, at once."""

@@ -24,7 +24,7 @@ class Limits:
     max_pending: int = 64
     """Links whose HELLO has not come; above it a newcomer is refused at once."""
     hello_s: float = 60.0
-    """A link that has not said HELLO by then is closed."""
+    """A link that has not said HELLO by then is closed, where there is room after four times as long."""
     turn_s: float = 600.0
     """The least turn of a leaf before another leaf may take its place."""
     full_retry_s: int = 60
@@ -65,6 +65,8 @@ class Limits:
     vain, so the wait grows fourfold, and longer."""
     nudge_s: float = 10.0
     """The longest back-off for a peer to whom a user has just written."""
+    away_s: float = 120.0
+    """A peer of which discovery was silent for so long has come back when it is heard again: it is dialled at once."""
     good_link_s: float = 300.0
     """Each such time that a link was of use takes back one doubling of the back-off."""
     stale_s: float = 3_600.0

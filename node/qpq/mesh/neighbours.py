@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _MAX_RETRY_S = 3600
 """What a peer's ``retry_after`` counts at most: no peer keeps this node from dialling for longer."""
+_PATIENCE = 4
+"""Times the wait for a HELLO while at most half of the places for greetings are taken: over a link that loses nine of
+ten packets it needs that, and whoever stalls on purpose keeps nobody out."""
 
 
 class Listener(Protocol):
@@ -180,11 +183,16 @@ class Neighbours:
     # --- timers ------------------------------------------------------------------------------------
 
     def hello_due(self, number: int, now: float) -> None:
-        """Close a link that has not greeted in time."""
+        """Close a link that has not greeted in time; while there is room others' packets may be lost for longer."""
         link = self._links.get(number)
-        if link is not None:
-            self._effects.count(counters.LINK_TOO_SLOW)
-            self.close(link, CloseCode.TOO_SLOW, f"no HELLO within {self._limits.hello_s:.0f} s", now)
+        if link is None:
+            return
+        limits = self._limits
+        if 2 * self._greeting <= limits.max_pending and now < link.since + _PATIENCE * limits.hello_s:
+            self._timers.set((Due.HELLO, number), now + limits.hello_s)
+            return
+        self._effects.count(counters.LINK_TOO_SLOW)
+        self.close(link, CloseCode.TOO_SLOW, f"no HELLO within {now - link.since:.0f} s", now)
 
     def settle_due(self, peer: Identity, now: float) -> None:
         """Close all but the newest of the links to a peer that had its time to choose."""

@@ -135,7 +135,8 @@ class Sending:
         self._timers.cancel((Due.MEET, number))
         touched: set[Address] = set()
         for item in window.items():
-            item.unsure = item.unsure or (item.place is Place.FLYING and item.way is not Way.DIRECT)
+            if item.place is Place.FLYING:
+                _take_back(item)
             self._moving.land(item, window)
             touched.add(item.recipient)
         for recipient in touched:
@@ -303,7 +304,8 @@ class Sending:
         if flying and item.way is Way.DIRECT:
             self._moving.no_room(item, item.peer, now)
             return
-        item.unsure = item.unsure or flying  # it may have been taken all the same
+        if flying:
+            _take_back(item)
         if item.way is Way.ROUTE:
             self._routing.score(item.peer, False, now)
         self._effects.count(counters.MESSAGE_RETRIED)
@@ -347,3 +349,9 @@ class Sending:
             self._timers.cancel((Due.EXPIRE, 0))
         else:
             self._timers.set((Due.EXPIRE, 0), now + at - self._clock.life(now))
+
+
+def _take_back(item: Held) -> None:
+    """Count copies as not handed on that went unanswered; they may have been taken all the same."""
+    item.unsure = item.unsure or item.way is not Way.DIRECT
+    item.copies += item.spent
