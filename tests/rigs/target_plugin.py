@@ -14,7 +14,7 @@ from hypothesis import Phase, settings
 if TYPE_CHECKING:
     import pytest
 
-EXAMPLES = int(os.environ.get("QPQ_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("QPQ_EXAMPLES") or "20")
 MACHINES = max(1, EXAMPLES // 3)  # each has dozens of steps
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 SETTINGS = "_hypothesis_internal_use_settings"  # where hypothesis keeps a test's own (its version is pinned)

@@ -225,3 +225,16 @@ def test_the_tests_of_every_room_and_of_the_stand_ins_run_on_a_target() -> None:
                 target_tests.LEFT_OUT
             )
     assert {"test_vectors.py", "test_contract.py", "test_native.py", "test_stdlib.py", "test_side_by_side.py"} <= names
+
+
+@pytest.mark.parametrize(("name", "left_out"), [("mips_24kc", set(target_tests.WORLDS)), ("x86_64", set())])
+def test_where_few_examples_are_asked_for_whole_networks_run_natively_only(
+    monkeypatch: pytest.MonkeyPatch, name: str, left_out: set[str]
+) -> None:
+    def names() -> set[str]:
+        return {Path(word).name for each in target_tests.runs(target(name), Path("python")) for word in each.command}
+
+    monkeypatch.delenv("QPQ_EXAMPLES", raising=False)
+    usual = names()
+    monkeypatch.setenv("QPQ_EXAMPLES", "5")
+    assert usual - names() == left_out

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import TypeAlias
 
 
+@unique
 class Due(IntEnum):
     """What has come when a timer is due."""
 
@@ -55,7 +56,7 @@ class Due(IntEnum):
     """Keys are to be sent to peers that should have them (no key)."""
     KEYS_WAIT = 26
     """Keys of a peer (own and its address) have been waited for long enough."""
-    PREKEYS = 27
+    PREKEYS = 13
     """Some prekey has reached the end of its time (no key)."""
     SPRAY = 30
     """Some recipients have been waited for long enough: do without a route, and ask again (no key)."""
