@@ -412,6 +412,10 @@ def test_a_late_renewal_of_one_message_uses_the_session_that_is_there() -> None:
     world, anna, bert = talked()
     world.crash(bert)
     world.run(1.0)
+    (kept,) = core(anna)._sessions._pairs._pairs[anna.user.address, bert.user.address].sessions
+    kept.retired = True
+    classical = world.send(anna, bert.user.address, "without a session")
+    kept.retired = False
     messages = [world.send(anna, bert.user.address, str(number)) for number in range(2)]
     items = [core(anna)._outbox.of_user(anna.user.address, message) for message in messages]
     about = [item.envelope_id for item in items if item is not None]
@@ -424,6 +428,7 @@ def test_a_late_renewal_of_one_message_uses_the_session_that_is_there() -> None:
     world.tell(anna, events.Tick())
     world.run(5.0)
     assert anna.counts[counters.MESSAGE_RESEALED] == 3
+    assert sealed(anna, classical) is False
 
 
 def test_a_text_that_is_too_long_for_a_session_stays_as_it_is() -> None:

@@ -140,7 +140,7 @@ def test_a_first_message_to_somebody_who_can_be_reached_waits_for_keys_and_goes_
         told += [effect] if isinstance(effect, StateChanged) else []
     row = core(anna).message(anna.user.address, b"m" * 16)
     assert row is not None
-    assert (row.state, row.post_quantum, told[0].post_quantum) == (State.QUEUED, False, False)
+    assert (row.state, row.post_quantum, told[0].post_quantum) == (State.QUEUED, None, None)
     world.run(1.0)
     assert texts(bert) == ["hi"]
     assert (state(anna, b"m" * 16), sealed(anna, b"m" * 16)) == (State.DELIVERED, True)
@@ -162,7 +162,7 @@ def test_how_a_message_is_sealed_is_told_with_each_of_its_states() -> None:
     core(anna).handle = listen  # type: ignore[method-assign]
     world.send(anna, bert.user.address)
     world.run(1.0)
-    assert told == [(State.QUEUED, False), (State.QUEUED, True), (State.DELIVERED, True)]
+    assert told == [(State.QUEUED, None), (State.QUEUED, True), (State.DELIVERED, True)]
     told.clear()
     world.send(anna, anna.user.address, "to myself")
     assert told == [(State.QUEUED, None), (State.DELIVERED, None)]

@@ -9,7 +9,7 @@ from qpq.mesh import counters
 from qpq.mesh.controls import Control
 from qpq.mesh.custody import Place
 from qpq.mesh.due import Due
-from qpq.mesh.events import RecallTexts
+from qpq.mesh.events import RecallTexts, StateChanged
 from qpq.mesh.outbox import Outgoing
 from qpq.mesh.records import BundleDelete, BundlePut
 from qpq.wire.body import SECRET_SIZE, BodyKind, KeysWanted, encode_body
@@ -272,6 +272,7 @@ class Asking:
                 continue
             author = self._users.get(item.sender)
             if author is None or not self._resealing.reseal(author.secret, item, held.text, now, padded=held.padded):
+                self._effects.after(StateChanged(item.sender, item.message_id, item.state, 0, item.post_quantum))
                 self._sending.release(item, now)
 
     def _renew(self, own: SecretIdentity, item: Held, bundle: bytes, now: float) -> None:

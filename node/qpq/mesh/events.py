@@ -446,7 +446,7 @@ class StateChanged:
     """A local user's own message changed its state.
 
     ``post_quantum``: it is sealed in a session, with keys that hold against a quantum computer; False: to the
-    recipient's identity key, which does not; None: not sealed, on this node or for a channel.
+    recipient's identity key, which does not; None: it waits for keys, or is not sealed, on this node or for a channel.
     """
 
     user: Address

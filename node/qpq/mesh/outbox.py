@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qpq.mesh.custody import Held
+from qpq.mesh.custody import Held, Place
 from qpq.mesh.rows import MessageRow
 from qpq.mesh.signing import MADE_HERE
 
@@ -37,7 +37,7 @@ class Outgoing(Held):
         self.before: Queued | None = None
 
     def row(self) -> MessageRow:
-        """Return what a user may know."""
+        """Return what a user may know; how a message will be sealed that waits for keys is open."""
         return MessageRow(
             self.sender,
             self.message_id,
@@ -47,7 +47,7 @@ class Outgoing(Held):
             self.relays,
             self.urgent,
             self.attempts,
-            self.post_quantum,
+            None if self.place is Place.SEALING else self.post_quantum,
         )
 
 

@@ -196,10 +196,11 @@ class Posting:
         )
         self._effects.count(counters.MESSAGE_QUEUED)
         self._keep(event, now, State.QUEUED, envelope_id=row.envelope_id, data=data, sealed=row.sealed)
-        self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED, 0, row.sealed))
         message = self._outbox.add(row)
         message.mark = sealed.mark
-        if row.sealed or not self.asking.wait(author, message, event.text, now, padded=event.padding):
+        waits = not row.sealed and self.asking.wait(author, message, event.text, now, padded=event.padding)
+        self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED, 0, None if waits else row.sealed))
+        if not waits:
             self._sending.start(message, envelope, now)
 
     def _seal(self, author: LocalUser, event: SendText, body: Body, now: float) -> Sealed:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from qpq.crypto.identity import Address
 from qpq.mesh import counters
-from qpq.mesh.buckets import Bucket
+from qpq.mesh.buckets import PASSED_S, Ingress
 from qpq.mesh.custody import Held, Place, Way
 from qpq.mesh.flooded import cost_of
 from qpq.mesh.outbox import Outgoing
@@ -40,25 +39,6 @@ _FOREIGN_S = 7 * 86_400
 _LOOK = 64
 """Bytes that each envelope counts against a link's rate which had to be looked at to make room for a newcomer."""
 _TOP = 16
-_PASSED = 64
-_PASSED_S = 120.0
-"""Receipts remembered as passed on over a link, and for how long it may not have arrived; the oldest is forgotten."""
-
-
-class _Ingress:
-    """What one link may bring: bytes to keep, proofs nobody here can check, sessions and words about keys for users.
-
-    ``passed``: when which receipts (short ids) were passed on over it.
-    """
-
-    __slots__ = ("controls", "passed", "proofs", "sessions", "size")
-
-    def __init__(self, limits: Limits, now: float) -> None:
-        self.size = Bucket(limits.relay_rate, limits.relay_burst, now)
-        self.proofs = Bucket(limits.proof_rate, limits.proof_burst, now)
-        self.controls = Bucket(limits.control_rate, limits.control_burst, now)
-        self.sessions = Bucket(limits.agreement_rate, limits.agreement_burst, now)
-        self.passed = deque[tuple[float, bytes]](maxlen=_PASSED)
 
 
 class Relaying:
@@ -109,7 +89,7 @@ class Relaying:
         self._sessions = sessions
         self._posting = posting
         self._quotas = Quotas(limits.relay_bytes)
-        self._ingress: dict[int, _Ingress] = {}
+        self._ingress: dict[int, Ingress] = {}
         self.proofs = Proofs(limits.proofs)
 
     @property
@@ -121,13 +101,13 @@ class Relaying:
 
     def link_usable(self, link: Link, now: float) -> None:
         """Open the buckets of a link."""
-        self._ingress[link.number] = _Ingress(self._limits, now)
+        self._ingress[link.number] = Ingress(self._limits, now)
 
     def link_gone(self, number: int, now: float) -> None:
         """Let what may not have arrived over a link find another way."""
         ingress = self._ingress.pop(number, None)
         for at, short_id in ingress.passed if ingress is not None else ():
-            if now - at < _PASSED_S:
+            if now - at < PASSED_S:
                 self.proofs.share(short_id)
 
     def restore(self, row: Relayed) -> None:
