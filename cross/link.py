@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 RUNTIME = cache.CROSS / "runtime"
 DIST = cache.ROOT / "dist"
-FILES = ("main.c", "store.c", "dladdr.c")
+FILES = ("main.c", "store.c", "relro.c", "dladdr.c")
+HEADERS = ("store.h", "relro.h", "lzma.h")
 FAST = ("lzma.c",)  # at start every byte of the bytecode goes through it
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
 # C modules whose functions are not named after them.
@@ -84,7 +85,7 @@ def build(target: Target, hot: tuple[str, ...] = compiled.HOT) -> Program:
         cold.name,
         replaced.name,
     ]
-    inputs += [cache.code_of("link.py", *(f"runtime/{name}" for name in (*FILES, *FAST, "store.h", "lzma.h")))]
+    inputs += [cache.code_of("link.py", *(f"runtime/{name}" for name in (*FILES, *FAST, *HEADERS)))]
 
     def make(folder: Path) -> None:
         told = (f'-DQPQ_VERSION="{version}"', f'-DQPQ_COMMIT="{commit}"', f'-DQPQ_TARGET="{target.name}"')

@@ -209,6 +209,19 @@ def test_an_elf_that_must_be_movable_is_position_independent_and_has_relro(tmp_p
     assert elf.check(tmp_path / "qpq", movable=True)[2:] == ["position-independent", "RELRO"]
 
 
+@pytest.mark.parametrize(("allowed", "right"), [("r--p", True), ("rw-p", False)])
+def test_relro_counts_only_where_the_running_program_has_its_pages_read_only(
+    tmp_path: Path, allowed: str, right: bool
+) -> None:
+    path = tmp_path / "qpq"
+    path.write_bytes(_elf(6, (elf.RELRO, 4)))
+    maps = f"7f00-7f10 {allowed} 00000000 fe:00 1   {path}\n7f10-7f20 r--p 00000000 fe:00 2   /other\n"
+    assert elf.protected(path, maps) is right
+    assert not elf.protected(path, "")
+    path.write_bytes(_elf(6))
+    assert elf.protected(path, "")
+
+
 def test_a_file_that_is_not_what_its_pin_says_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QPQ_CACHE", str(tmp_path))
     monkeypatch.setattr(fetch, "_from_debian", lambda _pin, path: path.write_bytes(b"something else"))
