@@ -98,7 +98,7 @@ def _exchange(command: tuple[str, ...], folder: Path) -> str:
     with contextlib.ExitStack() as stack:
         ports = (_free_port(), _free_port())
         first = stack.enter_context(_node(command, folder / "a", ports[0]))
-        second = stack.enter_context(_node(command, folder / "b", ports[1], "--peer", f"127.0.0.1:{ports[0]}"))
+        second = stack.enter_context(_node(command, folder / "b", ports[1], "--peer", f"localhost:{ports[0]}"))
         begin = time.monotonic()
         for one, other in ((first, second), (second, first)):
             _until(partial(_linked, one), "a link")
