@@ -136,11 +136,13 @@ def _link(tools: Toolchain, objects: list[Path], libraries: list[Path], folder: 
     runtime = tools.runtime
     command = [*linker(target), "-m", target.emulation, "-static", *HARDENED, f"-Map={told}"]
     if target.gcc:
-        command += ["-e", "__start", "--no-warn-mismatch"]
+        # Without the script a position-independent program would keep a table of its functions' names.
+        (folder / "no-names").write_text("{ local: *; };\n")
+        command += ["-e", "__start", "--no-warn-mismatch", "--version-script", str(folder / "no-names")]
     else:
         command += ["-s", "--icf=safe", "--no-eh-frame-hdr", "-e", "_start"]
     if target.pie:
-        command += ["-pie", "--no-dynamic-linker", "-z", "text", "--pack-dyn-relocs=relr"]
+        command += ["-pie", "--no-dynamic-linker", "-z", "text", *([] if target.gcc else ["--pack-dyn-relocs=relr"])]
     group = ["--start-group", *libraries, *runtime.libraries, "--end-group"]
     run([*command, "-o", elf, runtime.start, *objects, *group], env=tools.env)
     if target.gcc:
