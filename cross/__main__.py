@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 
-from cross import bom, cache, elf, link, newest, selftest, setup, size, target_tests
+from cross import again, bom, cache, elf, link, newest, selftest, setup, size, target_tests
 from cross.errors import CrossError
 from cross.targets import TARGETS, target
 
@@ -39,6 +39,11 @@ def _selftest(names: list[str]) -> None:
             print(f"selftest {name}: {line}", flush=True)
 
 
+def _again(names: list[str]) -> None:
+    for line in again.check(names):
+        print(f"cross: {line}", flush=True)
+
+
 def _pins() -> None:
     for line in newest.proposals():
         print(line, flush=True)
@@ -48,7 +53,12 @@ def main() -> int:
     """Carry out one command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m cross", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, told in (("build", "build the binaries"), ("size", "what they weigh"), ("selftest", "run them")):
+    for name, told in (
+        ("build", "build the binaries"),
+        ("size", "what they weigh"),
+        ("selftest", "run them"),
+        ("again", "build them in another directory and compare"),
+    ):
         command = commands.add_parser(name, help=told)
         command.add_argument("targets", nargs="*", help="all by default")
         if name == "size":
@@ -67,6 +77,8 @@ def main() -> int:
             _size(names, accept=given.accept)
         elif given.command == "selftest":
             _selftest(names)
+        elif given.command == "again":
+            _again(names)
         elif given.command == "tests":
             target_tests.run([target(name) for name in names], shlex.split(given.words))
         elif given.command == "pins":

@@ -3,12 +3,15 @@
 #   TARGET=mips_24kc         one target only: x86_64, aarch64_cortex-a53, arm_cortex-a7_neon-vfpv4, mips_24kc, mipsel_24kc
 #   CC, AR, STRIP, CFLAGS    take the place of the target's own compiler
 
-.PHONY: bench-binary bench-hot cross cross-pins cross-setup selftest size target-tests
+.PHONY: bench-binary bench-hot cross cross-again cross-pins cross-setup selftest size target-tests
 
 CROSS := $(PY) -m cross
 
 cross: $(VENV)/run.stamp ## build dist/<target>/qpq, one static ELF, for every target or TARGET
 	@$(CROSS) build $(TARGET)
+
+cross-again: $(VENV)/run.stamp ## build in another directory from an empty cache, and compare with dist/ byte for byte
+	@$(CROSS) again $(TARGET)
 
 size: $(VENV)/run.stamp ## what the binaries weigh, part by part; fails over budget; writes dist/size.json
 	@$(CROSS) size $(TARGET) $(ARGS)

@@ -14,6 +14,7 @@ EXECUTABLE, WRITABLE = 1, 2
 NEEDED = 1
 WIDE = 2  # 64-bit, in the byte of the ELF class
 SHARED_OBJECT = 3
+PAGE = 4095
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,14 @@ def check(elf: Path, *, movable: bool = False) -> list[str]:
     told = ["static", "stack not executable"]
     told += ["position-independent"] if position_independent else ["at a fixed address"]
     return [*told, "RELRO" if RELRO in kinds else "no RELRO"]
+
+
+def protected(elf: Path, maps: str) -> bool:
+    """Return whether a process's ``/proc/<pid>/maps`` shows the pages of the file's RELRO, if it has any, read-only."""
+    _, segments = _parse(elf.read_bytes())
+    starts = {segment.at & ~PAGE for segment in segments if segment.kind == RELRO}
+    rows = [line.split() for line in maps.splitlines() if line.endswith(f" {elf.resolve()}")]
+    return starts <= {int(offset, 16) for _, allowed, offset, *_ in rows if "w" not in allowed}
 
 
 def _parse(data: bytes) -> tuple[bool, list[Segment]]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 RUNTIME = cache.CROSS / "runtime"
 DIST = cache.ROOT / "dist"
-FILES = ("main.c", "store.c", "dladdr.c")
+FILES = ("main.c", "store.c", "relro.c", "dladdr.c")
+HEADERS = ("store.h", "relro.h", "lzma.h")
 FAST = ("lzma.c",)  # at start every byte of the bytecode goes through it
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
 # C modules whose functions are not named after them.
@@ -84,7 +85,7 @@ def build(target: Target, hot: tuple[str, ...] = compiled.HOT) -> Program:
         cold.name,
         replaced.name,
     ]
-    inputs += [cache.code_of("link.py", *(f"runtime/{name}" for name in (*FILES, *FAST, "store.h", "lzma.h")))]
+    inputs += [cache.code_of("link.py", *(f"runtime/{name}" for name in (*FILES, *FAST, *HEADERS)))]
 
     def make(folder: Path) -> None:
         told = (f'-DQPQ_VERSION="{version}"', f'-DQPQ_COMMIT="{commit}"', f'-DQPQ_TARGET="{target.name}"')
@@ -135,11 +136,13 @@ def _link(tools: Toolchain, objects: list[Path], libraries: list[Path], folder: 
     runtime = tools.runtime
     command = [*linker(target), "-m", target.emulation, "-static", *HARDENED, f"-Map={told}"]
     if target.gcc:
-        command += ["-e", "__start", "--no-warn-mismatch"]
+        # Without the script a position-independent program would keep a table of its functions' names.
+        (folder / "no-names").write_text("{ local: *; };\n")
+        command += ["-e", "__start", "--no-warn-mismatch", "--version-script", str(folder / "no-names")]
     else:
         command += ["-s", "--icf=safe", "--no-eh-frame-hdr", "-e", "_start"]
     if target.pie:
-        command += ["-pie", "--no-dynamic-linker", "-z", "text", "--pack-dyn-relocs=relr"]
+        command += ["-pie", "--no-dynamic-linker", "-z", "text", *([] if target.gcc else ["--pack-dyn-relocs=relr"])]
     group = ["--start-group", *libraries, *runtime.libraries, "--end-group"]
     run([*command, "-o", elf, runtime.start, *objects, *group], env=tools.env)
     if target.gcc:

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cross import elf
 from cross.cache import ROOT
 from cross.errors import CrossError
 from cross.process import run
@@ -97,12 +98,16 @@ def _exchange(command: tuple[str, ...], folder: Path) -> str:
     with contextlib.ExitStack() as stack:
         ports = (_free_port(), _free_port())
         first = stack.enter_context(_node(command, folder / "a", ports[0]))
-        second = stack.enter_context(_node(command, folder / "b", ports[1], "--peer", f"127.0.0.1:{ports[0]}"))
+        second = stack.enter_context(_node(command, folder / "b", ports[1], "--peer", f"localhost:{ports[0]}"))
         begin = time.monotonic()
         for one, other in ((first, second), (second, first)):
             _until(partial(_linked, one), "a link")
             one.ask("mesh", "send", str(other.ask("mesh", "identity")["id"]), TEXT)
             _until(partial(_received, other), "a message")
+        maps = Path(f"/proc/{first.process.pid}/maps").read_text()
+        if not elf.protected(Path(command[-1]), maps):
+            msg = f"RELRO of {command[-1]} is not in force while it runs:\n{maps}"
+            raise CrossError(msg)
         return f"messages both ways between two nodes in {time.monotonic() - begin:.1f} s"
 
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cross.cache import CROSS, ROOT
-from cross.targets import TARGETS
+from cross.targets import TARGETS, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ def report(programs: dict[str, Program], *, accept: bool) -> list[str]:
         size = program.elf.stat().st_size
         row = {"elf": size, "ipk": written.get(name, {}).get("ipk"), "parts": parts(program)}
         written[name] = row
-        limit = TARGETS[name].limit
+        limit = target(name).limit
         _print(name, row, before.get(name, {}), limit, program.elf.read_bytes())
         if size >= limit:
             complaints.append(f"{name} has {size:,} bytes, {size - limit + 1:,} too many")

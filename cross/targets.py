@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cross.errors import CrossError
 
@@ -15,7 +15,8 @@ class Target:
 
     ``gcc`` names the prefix of Debian's cross GCC where that makes the code (MIPS16e, which clang lacks); all others
     are compiled by zig's clang. ``zig_target`` and ``cpu`` always say which of zig's C libraries is linked.
-    ``limit`` is the gate of `make size`, in bytes. ``pie`` says whether the ELF is position-independent.
+    ``limit`` is the gate of `make size`, in bytes. ``pie`` says whether the ELF is position-independent;
+    ``small`` is what asks GCC for smaller code where size counts more than speed.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Target:
     gcc: str = ""
     emulation: str = ""
     pie: bool = False
+    small: tuple[str, ...] = ()
 
 
 _ROWS = (
@@ -76,6 +78,7 @@ _ROWS = (
         big_endian=True,
         gcc="mips-linux-gnu-",
         emulation="elf32btsmip",
+        small=("-mips16",),
     ),
     Target(
         name="mipsel_24kc",
@@ -87,9 +90,16 @@ _ROWS = (
         bits=32,
         gcc="mipsel-linux-gnu-",
         emulation="elf32ltsmip",
+        small=("-mips16",),
     ),
 )
 TARGETS = {row.name: row for row in _ROWS}
+_ROUTER = TARGETS["mips_24kc"]
+# Built only when asked for by name, and never shipped: what position-independent code costs on MIPS (docs/cross.md).
+VARIANTS = {
+    "mips_24kc-pie": replace(_ROUTER, name="mips_24kc-pie", pie=True),
+    "mips_24kc-mips32-pie": replace(_ROUTER, name="mips_24kc-mips32-pie", pie=True, small=()),
+}
 
 
 def target(name: str) -> Target:
@@ -99,7 +109,7 @@ def target(name: str) -> Target:
         CrossError: there is none of that name.
     """
     try:
-        return TARGETS[name]
+        return {**TARGETS, **VARIANTS}[name]
     except KeyError:
         msg = f"no target {name!r}; there are: {', '.join(TARGETS)}"
         raise CrossError(msg) from None

@@ -35,9 +35,10 @@ COMMON = (
 # zig turns -Oz into -Os unless it is told past the driver.
 CLANG = ("-Os", "-Xclang", "-Oz", "-fno-sanitize=all", *COMMON)
 GCC = ("-Os", *COMMON)
-# 24Kc has no floating-point unit; -mno-abicalls gives plain calls; MIPS16e halves the code.
-MIPS16 = ("-march=24kc", "-msoft-float", "-mno-abicalls", "-fno-pic", "-fno-pie", "-mips16", "-minterlink-mips16")
-MIPS_PLAIN = tuple(flag for flag in MIPS16 if flag != "-mips16")
+# 24Kc has no floating-point unit; MIPS16e halves the code; -mno-abicalls gives plain calls, at fixed addresses.
+MIPS = ("-march=24kc", "-msoft-float", "-minterlink-mips16")
+MIPS_FIXED = ("-mno-abicalls", "-fno-pic", "-fno-pie")
+MIPS_MOVABLE = ("-mabicalls", "-fPIE")
 FAST = ("-O2",)
 FAST_CLANG = ("-O2", "-Xclang", "-O2")  # the later of two -Xclang options counts
 PLAIN = "-DQPQ_PLAIN"  # tells the MIPS command to make MIPS32 code rather than MIPS16e
@@ -134,6 +135,7 @@ def toolchain(target: Target) -> Toolchain:
             target.zig_target,
             target.cpu,
             str(target.pie),
+            *target.small,
             *_zig_key(),
             _gcc_version(target),
         ],
@@ -207,19 +209,21 @@ def _gcc_tools(target: Target, folder: Path, runtime: Runtime) -> None:
     compile_ = f'exec {gcc} {search} "$@" $small'
     sync = folder / "sync.o"
     source = cache.CROSS / "runtime" / "sync.c"
-    run([gcc, "-Os", *MIPS_PLAIN, f"-ffile-prefix-map={cache.ROOT}=.", "-c", source, "-o", sync])
+    plain = (*MIPS, *(MIPS_MOVABLE if target.pie else MIPS_FIXED))
+    run([gcc, "-Os", *plain, f"-ffile-prefix-map={cache.ROOT}=.", "-c", source, "-o", sync])
     for name in PART_OF_LIBC:
         run([f"{target.gcc}ar", "rcs", folder / "lib" / f"lib{name}.a"])
     libraries = " ".join(f'"{path}"' for path in (sync, *runtime.libraries))
+    static = "-static-pie" if target.pie else "-static -no-pie"
     link = (
-        f'exec {gcc} {search} -nostdlib -nostartfiles -static -no-pie -L"{folder}/lib" "$@" $small "{runtime.start}" '
+        f'exec {gcc} {search} -nostdlib -nostartfiles {static} -L"{folder}/lib" "$@" $small "{runtime.start}" '
         f"-Wl,--start-group {libraries} -Wl,--end-group -Wl,-e,__start -Wl,--no-warn-mismatch -Wl,-z,stack-size={STACK}"
     )
     _script(
         folder / "cc",
-        f'small="{" ".join(MIPS16)}"\nlast=link\n'
+        f'small="{" ".join((*plain, *target.small))}"\nlast=link\n'
         f'for word in "$@"; do\n  case "$word" in\n  -c | -E | -S | -M | -MM) last=compile ;;\n'
-        f'  {PLAIN}) small="{" ".join(MIPS_PLAIN)}" ;;\n  esac\ndone\n'
+        f'  {PLAIN}) small="{" ".join(plain)}" ;;\n  esac\ndone\n'
         f"[ $last = link ] || {compile_}\n{link}",
     )
     _script(folder / "ar", f'exec {target.gcc}ar "$@"')

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "relro.h"
 #include "store.h"
 
 enum { BOOT_GROUP = 0, MOST_FROZEN = 32, FAILED = 1 };
@@ -99,6 +100,10 @@ static int enter(void)
 
 int main(int argc, char **argv)
 {
+    if (relro_protect()) {
+        fputs("qpq: the kernel refuses to make the program's constants read-only\n", stderr);
+        return FAILED;
+    }
     if (unpack_boot_modules()) {
         fputs("qpq: no memory to start, or the program file is damaged\n", stderr);
         return FAILED;

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import avahi
+import binaries
 import pytest
 from netns import Lab
 from node import Node, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from netns import Namespace
 
 pytestmark = pytest.mark.net
 
-DIST = Path(__file__).resolve().parents[2] / "dist"
-RUNNERS = {
-    "x86_64": [],
-    "mips_24kc": ["qemu-mips", "-cpu", "24Kc"],
-    "mipsel_24kc": ["qemu-mipsel", "-cpu", "24Kc"],
-    "arm_cortex-a7_neon-vfpv4": ["qemu-arm"],
-}
-TOLD = ("x86_64", "mips_24kc", "arm_cortex-a7_neon-vfpv4")
 # What qemu-user lacks: it hands part of rtnetlink's attributes to big-endian programs in this machine's byte order, and
 # refuses IP_MULTICAST_IF, without which nothing is published by mDNS.
 FINDING = (
@@ -39,15 +31,10 @@ QUIET = ("--no-mdns", "--no-beacon", "--no-group")
 SLOW = 60.0  # seconds: a handshake under emulation
 
 
-@pytest.fixture(params=TOLD)
+@pytest.fixture(params=binaries.TOLD)
 def program(request: pytest.FixtureRequest) -> list[str]:
     """Give the command that runs a built binary."""
-    runner, binary = RUNNERS[request.param], DIST / request.param / "qpq"
-    if not binary.exists():
-        pytest.skip(f"{request.param} is not built: make cross TARGET={request.param}")
-    if runner and not shutil.which(runner[0]):
-        pytest.skip(f"{runner[0]} is not installed")
-    return [*runner, str(binary)]
+    return binaries.command(request.param)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from cross import cache, elf, fetch, link, size  # noqa: E402 (the path above comes first)
+from cross import again, cache, elf, fetch, link, size  # noqa: E402 (the path above comes first)
 from cross.errors import CrossError  # noqa: E402
 from cross.program import bytecode, pack  # noqa: E402
 from cross.recipe import core  # noqa: E402
@@ -209,6 +209,19 @@ def test_an_elf_that_must_be_movable_is_position_independent_and_has_relro(tmp_p
     assert elf.check(tmp_path / "qpq", movable=True)[2:] == ["position-independent", "RELRO"]
 
 
+@pytest.mark.parametrize(("allowed", "right"), [("r--p", True), ("rw-p", False)])
+def test_relro_counts_only_where_the_running_program_has_its_pages_read_only(
+    tmp_path: Path, allowed: str, right: bool
+) -> None:
+    path = tmp_path / "qpq"
+    path.write_bytes(_elf(6, (elf.RELRO, 4)))
+    maps = f"7f00-7f10 {allowed} 00000000 fe:00 1   {path}\n7f10-7f20 r--p 00000000 fe:00 2   /other\n"
+    assert elf.protected(path, maps) is right
+    assert not elf.protected(path, "")
+    path.write_bytes(_elf(6))
+    assert elf.protected(path, "")
+
+
 def test_a_file_that_is_not_what_its_pin_says_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QPQ_CACHE", str(tmp_path))
     monkeypatch.setattr(fetch, "_from_debian", lambda _pin, path: path.write_bytes(b"something else"))
@@ -254,7 +267,26 @@ def test_a_step_that_failed_is_done_anew(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list(cache.step("part", ["a"], lambda _folder: None).glob("half"))
 
 
+def test_a_second_build_that_differs_in_any_file_is_an_error(tmp_path: Path) -> None:
+    for name in again.COMPARED:
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / name).write_text("the same")
+    assert again.compare(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b" / "qpq.cdx.json").write_text("another")
+    with pytest.raises(CrossError, match=r"qpq\.cdx\.json of a second build"):
+        again.compare(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(CrossError, match="is not there"):
+        again.compare(tmp_path / "c", tmp_path / "b")
+
+
 def test_every_target_of_the_design_is_there() -> None:
     assert set(TARGETS) == {"mips_24kc", "mipsel_24kc", "arm_cortex-a7_neon-vfpv4", "aarch64_cortex-a53", "x86_64"}
     with pytest.raises(CrossError, match="there are"):
         target("vax")
+
+
+def test_position_independent_mips_is_built_by_name_only_and_keeps_to_the_routers_budget() -> None:
+    movable = target("mips_24kc-pie")
+    assert movable.name not in TARGETS
+    assert (movable.pie, movable.small, movable.limit) == (True, ("-mips16",), target("mips_24kc").limit)

@@ -6,6 +6,7 @@ Writes nothing and needs no daemon. A line for each check; exit status 0 when al
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ DEADLINE = 60.0
 _TEXT = "Grüße, 网状网络, \U0001f9ed"
 _AFTER_2038 = 2**33
 _TTL = 600
+_SCOPE = 3
+_DEPTH = 400
+"""Calls: half of what the interpreter allows, and several times what a stack of 128 KiB holds."""
 
 
 def run() -> int:
@@ -147,6 +151,28 @@ def _machine() -> bool:
     return time.gmtime(_AFTER_2038)[:3] == (2242, 3, 16) and os.fsdecode(os.fsencode(_TEXT)) == _TEXT
 
 
+def _addresses() -> bool:
+    """Host names go through a codec whose tables no router has; the scope of a link-local address is kept."""
+    port, numeric = 7000, socket.AI_NUMERICHOST
+    (plain, *_) = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_DGRAM, flags=numeric)
+    (scoped, *_) = socket.getaddrinfo(f"fe80::1%{_SCOPE}", port, type=socket.SOCK_DGRAM, flags=numeric)
+    try:
+        socket.getaddrinfo("\u2603.invalid", port, flags=numeric)
+    except (OSError, UnicodeError):  # refused: it is no number, and on a router the codec knows ASCII only
+        return (plain[4], scoped[4]) == (("127.0.0.1", port), ("fe80::1", port, 0, _SCOPE))
+    return False
+
+
+def _threads() -> bool:
+    """A thread has room for calls through C code; musl's own 128 KiB a thread are too few."""
+    return asyncio.run(asyncio.to_thread(_nested, _DEPTH)) == _DEPTH
+
+
+def _nested(depth: int) -> int:
+    """Return ``depth``, by as many calls of Python from C."""
+    return max((depth - 1,), key=_nested) + 1 if depth else 0
+
+
 # --- the exchange ----------------------------------------------------------------------------
 
 
@@ -220,5 +246,7 @@ CHECKS: tuple[tuple[str, Callable[[], bool]], ...] = (
     ("a session with ML-KEM-768, messages each way", _session),
     ("envelope, wire version 1", _envelope),
     ("times after 2038, text beyond ASCII", _machine),
+    ("names and scopes of addresses", _addresses),
+    ("calls in a thread", _threads),
     ("two nodes on loopback, a message each way", _exchange),
 )
