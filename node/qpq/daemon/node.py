@@ -208,7 +208,7 @@ class Node:
         return row.state.value if row is not None else State.DELIVERED.value
 
     def sealed_of(self, user: Address, message_id: bytes) -> bool | None:
-        """Return whether a message that was just taken is sealed post-quantum; None: it waits for keys, or was not sealed."""
+        """Return whether a message just taken is sealed post-quantum; None: it waits for keys, or is not sealed."""
         row = self.core.message(user, message_id)
         return row.post_quantum if row is not None else None
 
