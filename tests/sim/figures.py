@@ -165,12 +165,19 @@ def _traffic(run: Run, messages: list[Message]) -> Figures:
         "rest_bytes_per_second_per_node": spread(at_rest),
         "rest_bytes_per_second_per_router": spread([rate for n, rate in enumerate(at_rest) if degrees[n] <= least]),
         "rest_bytes_per_second_per_server": spread([rate for n, rate in enumerate(at_rest) if degrees[n] > least]),
+        "rest_by_kind": _by_kind(settled.tx_kinds, rested.tx_kinds, rest_s * len(at_rest)),
+        "rest_by_frame": _by_kind(settled.frame_bytes, rested.frame_bytes, rest_s * len(at_rest)),
         "busy_bytes_per_node": spread(busy),
         "all_bytes_per_node": spread(end.tx_bytes),
         "packets": sum(end.tx_packets),
         "bytes": sum(end.tx_bytes),
         "busy_bytes_per_delivery": _part(sum(busy), deliveries),
     }
+
+
+def _by_kind(before: Counter[str], after: Counter[str], over: float) -> Figures:
+    """Return what was sent of each kind between two moments, bytes a second and node."""
+    return {kind: _round((after[kind] - before[kind]) / over) for kind in sorted(after)} if over else {}
 
 
 def _counters(run: Run) -> dict[str, int]:

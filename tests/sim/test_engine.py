@@ -71,6 +71,7 @@ def test_every_byte_sent_is_counted_once_at_the_node_and_once_on_the_wire(lines:
     for host, pipe, other in ((a, edge.there, b), (b, edge.back, a)):
         assert host.tx_bytes == pipe.bytes
         assert host.tx_packets == pipe.packets
+        assert sum(host.tx_kinds.values()) == host.tx_bytes
         assert 0 < other.rx_bytes < host.tx_bytes, "some was lost, and what was lost is not received"
 
 
@@ -171,3 +172,12 @@ def _pair(lines: type[ModelLines | QuicLines], quality: Quality) -> tuple[World,
     assert a.link
     assert b.link
     return world, a, b
+
+
+def test_what_is_sent_at_rest_is_told_by_kind() -> None:
+    found = figures(run(parse({**SMALL, "churn": []}), 5))["traffic"]
+    kinds = found["rest_by_kind"]
+    assert kinds["probe"] > 0
+    assert kinds["handshake"] == 0
+    assert sum(kinds.values()) == pytest.approx(found["rest_bytes_per_second_per_node"]["mean"], rel=1e-4)
+    assert sum(found["rest_by_frame"].values()) < sum(kinds.values())
