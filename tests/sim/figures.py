@@ -21,7 +21,7 @@ SOON_S = 10.0
 SERVER_DEGREE = 32
 """Nodes with more neighbours are servers."""
 SETTLED_BROADCAST = 10
-"""From which broadcast on the copies per delivery count."""
+"""From which broadcast in one network on the copies per delivery count."""
 _CAPS = (
     "over_cap",
     "over_rate",
@@ -142,8 +142,20 @@ def _broadcast(messages: list[Message]) -> Figures:
         "delay_s": spread(delays(messages)),
         "transfers": sum(message.transfers for message in messages),
         "copies_per_delivery": [copies(message) for message in messages],
-        "copies_settled": max((copies(message) for message in messages[SETTLED_BROADCAST - 1 :]), default=0.0),
+        "copies_settled": max(map(copies, _settled(messages)), default=0.0),
     }
+
+
+def _settled(messages: list[Message]) -> list[Message]:
+    """Leave out the first broadcasts of each network: a graph may be several that know nothing of each other."""
+    seen: Counter[int] = Counter()
+    settled = []
+    for message in messages:
+        network = min(message.recipients | {message.sender})
+        seen[network] += 1
+        if seen[network] >= SETTLED_BROADCAST:
+            settled.append(message)
+    return settled
 
 
 def copies(message: Message) -> float:

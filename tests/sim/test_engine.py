@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from sim.agenda import Agenda, StandstillError
 from sim.echo import EchoHost
-from sim.figures import figures
+from sim.figures import _broadcast, figures
 from sim.lines import ModelLines
 from sim.medium import Pipe, Quality
 from sim.quic import QuicLines
+from sim.record import Message
 from sim.report import as_json
 from sim.run import run
 from sim.scenario import SCENARIOS, ScenarioError, load, parse
@@ -181,3 +182,15 @@ def test_what_is_sent_at_rest_is_told_by_kind() -> None:
     assert kinds["handshake"] == 0
     assert sum(kinds.values()) == pytest.approx(found["rest_bytes_per_second_per_node"]["mean"], rel=1e-4)
     assert sum(found["rest_by_frame"].values()) < sum(kinds.values())
+
+
+def test_copies_count_from_the_tenth_broadcast_of_each_network_on() -> None:
+    def message(number: int, sender: int, transfers: int) -> Message:
+        network = {0, 1, 2} if sender < 3 else {3, 4}
+        readers = frozenset(network - {sender})
+        return Message(float(number), sender, readers, "broadcast", 60, transfers=transfers, holders=set(readers))
+
+    first = [message(number, 1, 20 if number < 9 else 2) for number in range(12)]
+    second = [message(number, 3, 50) for number in range(9)]
+    assert _broadcast([*first, *second])["copies_settled"] == 1
+    assert _broadcast([*first, *second, message(9, 4, 3)])["copies_settled"] == 3
