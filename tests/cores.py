@@ -87,8 +87,11 @@ class MemoryStore:
         new = sum(isinstance(operation, _GROWING) for operation in operations)
         if new and len(self.outbox) + len(self.inbox) + len(self.relay) + new > self.room:
             raise FullError("the store is full")
+        stored: set[bytes] = set()
         for operation in operations:
-            if isinstance(operation, TombstoneExpected) and operation.envelope_id not in self.tombstones:
+            if isinstance(operation, TombstoneInsert):
+                stored.add(operation.envelope_id)
+            elif isinstance(operation, TombstoneExpected) and operation.envelope_id not in {*stored, *self.tombstones}:
                 raise FullError("the first was not stored")
         for operation in operations:
             self._one(operation)

@@ -27,7 +27,7 @@ from qpq.mesh.routing import Routing
 from qpq.mesh.served import Served
 from qpq.mesh.timers import Timers
 from qpq.mesh.users import Users
-from qpq.wire.frames import Announce, Hello, Probe, Query, Retract, Role, Route
+from qpq.wire.frames import SHORT_ID_SIZE, Announce, Hello, Probe, Query, Retract, Role, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,6 +36,31 @@ if TYPE_CHECKING:
     from qpq.wire.frames import Frame
 
 HELLO = Hello(1, 1, 0, 1, 0, time_trusted=False, load=0, links=0, role=Role.RELAY, max_frame=33_024, store_free=0)
+
+
+class EveryLink:
+    """Stands in for the broadcast tree: all links of a node, ``only`` these, and what queries told of them."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self.only: tuple[int, ...] | None = None
+        self.heard: list[tuple[int, ...]] = []
+
+    def eager_links(self) -> tuple[int, ...]:
+        """Return the links that queries go over."""
+        return tuple(self._router.links) if self.only is None else self.only
+
+    def query_new(self, number: int, token: bytes, now: float) -> None:
+        """Note the link that brought a query."""
+        assert len(token) == SHORT_ID_SIZE
+        assert now >= 0
+        self.heard.append((number,))
+
+    def query_again(self, number: int, first: int, token: bytes, now: float) -> None:
+        """Note the link that brought one again."""
+        assert len(token) == SHORT_ID_SIZE
+        assert now >= 0
+        self.heard.append((number, first))
 
 
 class Router:
@@ -77,6 +102,7 @@ class Router:
             served=self.served,
             leaf=self.role is Role.LEAF,
         )
+        self.tree = self.routing.queries.tree = EveryLink(self)
         self.probing = Probing(
             self.secret,
             limits=self.limits,

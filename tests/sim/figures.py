@@ -21,7 +21,7 @@ SOON_S = 10.0
 SERVER_DEGREE = 32
 """Nodes with more neighbours are servers."""
 SETTLED_BROADCAST = 10
-"""From which broadcast on the copies per delivery count."""
+"""From which broadcast in one network on the copies per delivery count."""
 _CAPS = (
     "over_cap",
     "over_rate",
@@ -143,8 +143,20 @@ def _broadcast(messages: list[Message]) -> Figures:
         "delay_s": spread(delays(messages)),
         "transfers": sum(message.transfers for message in messages),
         "copies_per_delivery": [copies(message) for message in messages],
-        "copies_settled": max((copies(message) for message in messages[SETTLED_BROADCAST - 1 :]), default=0.0),
+        "copies_settled": max(map(copies, _settled(messages)), default=0.0),
     }
+
+
+def _settled(messages: list[Message]) -> list[Message]:
+    """Leave out the first broadcasts of each network: a graph may be several that know nothing of each other."""
+    seen: Counter[int] = Counter()
+    settled = []
+    for message in messages:
+        network = min(message.recipients | {message.sender})
+        seen[network] += 1
+        if seen[network] >= SETTLED_BROADCAST:
+            settled.append(message)
+    return settled
 
 
 def copies(message: Message) -> float:
@@ -166,12 +178,19 @@ def _traffic(run: Run, messages: list[Message]) -> Figures:
         "rest_bytes_per_second_per_node": spread(at_rest),
         "rest_bytes_per_second_per_router": spread([rate for n, rate in enumerate(at_rest) if degrees[n] <= least]),
         "rest_bytes_per_second_per_server": spread([rate for n, rate in enumerate(at_rest) if degrees[n] > least]),
+        "rest_by_kind": _by_kind(settled.tx_kinds, rested.tx_kinds, rest_s * len(at_rest)),
+        "rest_by_frame": _by_kind(settled.frame_bytes, rested.frame_bytes, rest_s * len(at_rest)),
         "busy_bytes_per_node": spread(busy),
         "all_bytes_per_node": spread(end.tx_bytes),
         "packets": sum(end.tx_packets),
         "bytes": sum(end.tx_bytes),
         "busy_bytes_per_delivery": _part(sum(busy), deliveries),
     }
+
+
+def _by_kind(before: Counter[str], after: Counter[str], over: float) -> Figures:
+    """Return what was sent of each kind between two moments, bytes a second and node."""
+    return {kind: _round((after[kind] - before[kind]) / over) for kind in sorted(after)} if over else {}
 
 
 def _counters(run: Run) -> dict[str, int]:

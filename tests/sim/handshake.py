@@ -86,8 +86,7 @@ class Handshake:
 
     def _send(self, owner: Owner, to: Owner, pipe: Pipe, size: int, arrive: Callable[[Any], None], what: float) -> None:
         size += FRAMING
-        owner.tx_packets += 1
-        owner.tx_bytes += size
+        owner.sent("handshake", size)
         at = pipe.carry(size, self._agenda.now)
         if at >= 0:
             to.rx_bytes += size

@@ -49,6 +49,8 @@ class Host:
         self.awake = False
         self.lines: Lines
         self.tx_packets = self.tx_bytes = self.rx_bytes = 0
+        self.tx_kinds: Counter[str] = Counter()
+        """Bytes sent by what they were for."""
         self.cpu_ns = 0
         self.handled = 0
         self.starts: list[float] = []
@@ -68,6 +70,12 @@ class Host:
         return FrameEncoder(self.identity, peer), FrameDecoder(self.identity, peer)
 
     # what the links tell
+
+    def sent(self, kind: str, size: int) -> None:
+        """Count a packet that is put on the wire (``transport.Owner``)."""
+        self.tx_packets += 1
+        self.tx_bytes += size
+        self.tx_kinds[kind] += size
 
     def tell(self, event: Event) -> None:
         """Take an event of the links."""

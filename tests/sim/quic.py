@@ -128,8 +128,7 @@ class QuicLines:
         if other is None or pipe is None:
             return "no route to host"
         size = len(data) + FRAMING
-        host.tx_packets += 1
-        host.tx_bytes += size
+        host.sent("datagram", size)
         at = pipe.carry(size, world.agenda.now)
         if at >= 0:
             other.rx_bytes += size

@@ -48,6 +48,7 @@ class Snapshot:
     tx_packets: list[int]
     cpu_ns: list[int]
     frame_bytes: Counter[str]
+    tx_kinds: Counter[str]
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class Run:
             [host.tx_packets for host in hosts],
             [host.cpu_ns for host in hosts],
             Counter(self.world.record.frame_bytes),
+            sum((host.tx_kinds for host in hosts), Counter()),
         )
 
     def quality(self, loss: float) -> Quality:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from sim.agenda import Agenda, StandstillError
 from sim.echo import EchoHost
-from sim.figures import figures
+from sim.figures import _broadcast, figures
 from sim.lines import ModelLines
 from sim.medium import Pipe, Quality
 from sim.quic import QuicLines
+from sim.record import Message
 from sim.report import as_json
 from sim.run import run
 from sim.scenario import SCENARIOS, ScenarioError, load, parse
@@ -71,6 +72,7 @@ def test_every_byte_sent_is_counted_once_at_the_node_and_once_on_the_wire(lines:
     for host, pipe, other in ((a, edge.there, b), (b, edge.back, a)):
         assert host.tx_bytes == pipe.bytes
         assert host.tx_packets == pipe.packets
+        assert sum(host.tx_kinds.values()) == host.tx_bytes
         assert 0 < other.rx_bytes < host.tx_bytes, "some was lost, and what was lost is not received"
 
 
@@ -171,3 +173,24 @@ def _pair(lines: type[ModelLines | QuicLines], quality: Quality) -> tuple[World,
     assert a.link
     assert b.link
     return world, a, b
+
+
+def test_what_is_sent_at_rest_is_told_by_kind() -> None:
+    found = figures(run(parse({**SMALL, "churn": []}), 5))["traffic"]
+    kinds = found["rest_by_kind"]
+    assert kinds["probe"] > 0
+    assert kinds["handshake"] == 0
+    assert sum(kinds.values()) == pytest.approx(found["rest_bytes_per_second_per_node"]["mean"], rel=1e-4)
+    assert sum(found["rest_by_frame"].values()) < sum(kinds.values())
+
+
+def test_copies_count_from_the_tenth_broadcast_of_each_network_on() -> None:
+    def message(number: int, sender: int, transfers: int) -> Message:
+        network = {0, 1, 2} if sender < 3 else {3, 4}
+        readers = frozenset(network - {sender})
+        return Message(float(number), sender, readers, "broadcast", 60, transfers=transfers, holders=set(readers))
+
+    first = [message(number, 1, 20 if number < 9 else 2) for number in range(12)]
+    second = [message(number, 3, 50) for number in range(9)]
+    assert _broadcast([*first, *second])["copies_settled"] == 1
+    assert _broadcast([*first, *second, message(9, 4, 3)])["copies_settled"] == 3

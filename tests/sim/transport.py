@@ -26,7 +26,7 @@ UNANSWERED = 32
 PING_EVERY = 8
 """Of the packets with an ACK of several ranges every so many asks for an acknowledgement, as aioquic's."""
 MAX_RANGES = 64
-FAREWELLS = 3
+FAREWELLS = 8
 
 Packet = tuple[int, tuple[tuple[int, int], ...], float, int, bytes, bool, int]
 """Number, acknowledged ranges, acknowledgement delay, stream offset, stream bytes, wants an answer, credit."""
@@ -36,9 +36,11 @@ class Owner(Protocol):
     """The node an end belongs to."""
 
     awake: bool
-    tx_packets: int
-    tx_bytes: int
     rx_bytes: int
+
+    def sent(self, kind: str, size: int) -> None:
+        """Count a packet that is put on the wire."""
+        ...
 
     def bytes_came(self, end: End, data: bytes) -> None:
         """Take the next bytes of a link's stream."""
@@ -61,10 +63,10 @@ class End:
     """One end of a link that is up; ``pipe`` leads to the other end, which is ``other``."""
 
     __slots__ = (
-        "_ack_at", "_acked_up_to", "_active_at", "_allowed", "_armed", "_asked", "_credit_due", "_incoming",
-        "_jitter", "_judge_at", "_largest", "_largest_at", "_limit", "_liveness", "_outgoing", "_pacing_at", "_probe",
-        "_ranges", "_settled", "agenda", "farewells", "held", "initiator", "limits", "number", "open", "other", "owner",
-        "pipe", "recovery", "rx_bytes", "timer_at", "tx_bytes", "writable",
+        "_ack_at", "_acked_up_to", "_active_at", "_allowed", "_armed", "_asked", "_credit_due", "_highest",
+        "_incoming", "_jitter", "_judge_at", "_largest", "_largest_at", "_limit", "_liveness", "_outgoing",
+        "_pacing_at", "_probe", "_ranges", "_settled", "agenda", "farewells", "held", "initiator", "limits",
+        "number", "open", "other", "owner", "pipe", "recovery", "rx_bytes", "timer_at", "tx_bytes", "writable",
     )  # fmt: skip
 
     other: End
@@ -96,6 +98,7 @@ class End:
         self.timer_at = self._armed = NEVER
         self._outgoing = Outgoing()
         self._incoming = Incoming()
+        self._highest = 0
         self._limit = self._allowed = limits.receive_window
         self._credit_due = False
         self._ranges = Spans()
@@ -289,7 +292,11 @@ class End:
             self._active_at = now
         acknowledges = self._largest if ranges else -1
         number = recovery.on_sent(Sent(now, size, start, start + len(data), eliciting, acknowledges, bool(credit)))
-        self._put(size, (number, ranges, delay, start, data, eliciting, credit), now)
+        kind = "probe" if ping else "answer"
+        if data:
+            kind = "news" if start + len(data) > self._highest else "repeat"
+            self._highest = max(self._highest, start + len(data))
+        self._put(kind, size, (number, ranges, delay, start, data, eliciting, credit), now)
         return size
 
     def _stream_part(self, size: int, budget: int) -> tuple[int, bytes, int]:
@@ -305,10 +312,8 @@ class End:
         start, data = outgoing.next(room, self._limit)
         return start, data, size + overhead + len(data) if data else size
 
-    def _put(self, size: int, packet: Packet, now: float) -> None:
-        owner = self.owner
-        owner.tx_packets += 1
-        owner.tx_bytes += size + FRAMING
+    def _put(self, kind: str, size: int, packet: Packet, now: float) -> None:
+        self.owner.sent(kind, size + FRAMING)
         self.tx_bytes += size + FRAMING
         at = self.pipe.carry(size + FRAMING, now)
         if at >= 0:
@@ -317,8 +322,7 @@ class End:
 
     def _say_close(self, reason: str) -> None:
         size = CLOSE_BYTES + len(reason) + FRAMING
-        self.owner.tx_packets += 1
-        self.owner.tx_bytes += size
+        self.owner.sent("goodbye", size)
         at = self.pipe.carry(size, self.agenda.now)
         if at >= 0:
             self.other.owner.rx_bytes += size
@@ -350,8 +354,7 @@ class End:
             at = min(at, recovery.deadline(), self._liveness.deadline())
         else:
             at = min(at, recovery.loss_time)
-            if self.initiator:
-                at = min(at, self._keepalive_at())
+            at = min(at, self._keepalive_at())
         self.timer_at = at = max(at, now)
         if at < self._armed:
             self._armed = at
@@ -374,7 +377,7 @@ class End:
             self.owner.end_turn()
             return
         recovery = self.recovery
-        if self.initiator and not recovery.eliciting and now >= self._keepalive_at():
+        if not recovery.eliciting and now >= self._keepalive_at():
             self._jitter = self.pipe.random()
             self._probe = True
         if now >= recovery.deadline() and recovery.timeout(now):
@@ -382,7 +385,8 @@ class End:
         self.flush()
 
     def _keepalive_at(self) -> float:
-        return self._active_at + self.limits.keepalive_s * (1 - self._jitter / 4)
+        idle_s = self.limits.idle_s
+        return self._active_at + self._liveness.keepalive(idle_s, initiator=self.initiator, jitter=self._jitter)
 
     def _watch(self) -> None:
         """Take note of whether the peer still answers, and takes what it is sent."""

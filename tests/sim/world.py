@@ -125,8 +125,8 @@ class World:
             self.agenda.after(REFUSED_S, self._tell, (host, events.DialFailed(address, "another key")))
             return
         if not forth.open:
-            host.tx_packets += SOLICITATIONS
-            host.tx_bytes += SOLICITATIONS * SOLICITATION_BYTES
+            for _ in range(SOLICITATIONS):
+                host.sent("solicitation", SOLICITATION_BYTES)
             self.agenda.after(SOLICITED_S, self._tell, (host, events.DialFailed(address, "no route to host")))
             return
         if self.now < self.free_until:

@@ -92,10 +92,28 @@ def patience(loss: float, *, hurried: bool = False) -> float:
 def test_patience_grows_with_the_loss_a_link_lived_with_and_has_an_end() -> None:
     limits = LinkLimits()
     assert patience(0.0) == patience(0.1) == limits.patience_s
-    assert limits.patience_s < patience(0.5) < patience(0.7) <= limits.idle_s
-    assert patience(1.0) == limits.idle_s
+    assert limits.patience_s < patience(0.5) < patience(0.7) <= limits.patience_max_s
+    assert patience(1.0) == limits.patience_max_s
     assert patience(0.0, hurried=True) == limits.kicked_patience_s
     assert patience(0.5, hurried=True) < patience(0.5)
+
+
+def keepalive(loss: float, *, initiator: bool = True, idle_s: float = 600.0, jitter: float = 0.0) -> float:
+    """Return after how much silence a link that loses so much is asked whether it lives."""
+    liveness = Liveness(LinkLimits())
+    liveness.watch(0.0, awaiting=False, signs=1, delivered=0, backlog=0, loss=loss)
+    return liveness.keepalive(idle_s, initiator=initiator, jitter=jitter)
+
+
+def test_keepalives_are_rarer_where_an_answer_costs_many_packets() -> None:
+    assert keepalive(0.0) == keepalive(0.5) == 60.0
+    assert 60.0 < keepalive(0.8) < keepalive(0.9) == keepalive(1.0) == 200.0, "never more than a third of the idle time"
+    assert keepalive(0.0, jitter=1.0) == 45.0
+    assert keepalive(0.0, idle_s=6.0) == 5.0
+
+
+def test_the_end_that_did_not_begin_a_link_asks_later() -> None:
+    assert keepalive(0.0, initiator=False) == keepalive(0.0, initiator=False, jitter=1.0) == 90.0
 
 
 def test_losses_after_the_last_sign_of_life_give_a_dead_peer_no_more_time() -> None:

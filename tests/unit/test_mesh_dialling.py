@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
+
 from cores import World
 from qpq.crypto.identity import Identity, SecretIdentity, text_id
 from qpq.mesh import events
@@ -165,7 +167,7 @@ def test_each_five_minutes_of_use_take_back_one_doubling_of_the_back_off() -> No
     for lasted, wait in ((10.0, 1), (299.0, 2), (299.0, 4), (300.0, 4), (650.0, 2), (10.0, 4), (90_000.0, 1)):
         dialling.linked("1:1", identity(1), True, now)
         now += lasted
-        dialling.ended("1:1", identity(1), now, lasted=lasted, end=End.LOST, reason="lost")
+        dialling.ended("1:1", identity(1), now, lasted=lasted, loss=0.0, end=End.LOST, reason="lost")
         at = dialling.run(now)
         assert at is not None
         assert round(at - now) == wait
@@ -186,6 +188,56 @@ def test_dials_in_vain_grow_fourfold_to_an_hour() -> None:
         waits.append(round(at - now))
         now = at
     assert waits == [1, 4, 16, 64, 256, 1024, 300, 3600, 3600], "what failed at once was cheap"
+
+
+def test_a_peer_that_can_be_done_without_is_dialled_in_vain_ever_more_rarely() -> None:
+    dialling = table()
+    dialling.ask(Dial("1:1"), 0.0)
+    dialling.linked("2:2", identity(2), False, 0.0)
+    now, waits = 0.0, []
+    for _ in range(7):
+        dialling.run(now)
+        now += 10.0
+        dialling.failed("1:1", "no answer", now)
+        at = dialling.run(now)
+        assert at is not None
+        waits.append(round(at - now))
+        now = at
+    assert waits == [2, 8, 32, 128, 2048, 14_400, 14_400]
+
+
+@pytest.mark.parametrize(
+    ("lasted", "loss", "others", "failures"),
+    [
+        (50.0, 0.0, True, 2),
+        (70.0, 0.0, True, 1),
+        (290.0, 0.9, True, 2),
+        (310.0, 0.9, True, 1),
+        (50.0, 0.9, False, 1),
+        (0.0, 0.0, False, 2),
+    ],
+)
+def test_a_link_that_did_not_last_was_in_vain_where_there_are_others(
+    lasted: float, loss: float, others: bool, failures: int
+) -> None:
+    dialling = table()
+    dialling.ask(Dial("1:1"), 0.0)
+    if others:
+        dialling.linked("2:2", identity(2), False, 0.0)
+    dialling.linked("1:1", identity(1), True, 0.0)
+    dialling.ended("1:1", identity(1), lasted, lasted=lasted, loss=loss, end=End.LOST, reason="lost")
+    (candidate,) = (entry for entry in dialling.unlinked() if entry.address == "1:1")
+    assert candidate.failures == failures
+
+
+def test_of_peers_alike_those_that_failed_least_are_dialled_first() -> None:
+    dialling = table()
+    for number in range(1, 9):
+        dialling.found(PeerFound(f"{number}:1", Via.MDNS, identity(number)), 0.0)
+    for candidate in dialling.unlinked():
+        candidate.failures = int(candidate.address[0]) % 4
+    dialling.run(1.0)
+    assert {"4:1", "8:1", "1:1", "5:1"} < set(dialling._dials), "the fifth is drawn among all"
 
 
 def test_a_link_over_which_nobody_greeted_was_in_vain() -> None:

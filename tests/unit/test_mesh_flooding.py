@@ -544,3 +544,65 @@ def test_ages_go_on_being_counted_while_broadcasts_are_all_there_is() -> None:
     before = station.store.checkpoint.life
     station.wait(4_000.0)
     assert station.store.checkpoint.life > before + 1_000
+
+
+QUERY = b"asks for a route"
+
+
+def test_a_query_cuts_no_link_that_costs_much_less_than_the_one_that_was_first() -> None:
+    station = lazy()
+    station.tell(events.LinkQuality(1, 0.0, 0.6))
+    station.core._flooding.query_again(2, 1, QUERY, station.now)
+    assert station.core._flooding.eager_links() == (1, 2, 3)
+    station.core._flooding.query_again(1, 2, QUERY, station.now)
+    assert station.core._flooding.eager_links() == (2, 3)
+
+
+def test_a_query_cuts_nothing_while_a_broadcast_may_go_round() -> None:
+    station = lazy()
+    station.bring(1, news(RAIN))
+    station.core._flooding.query_again(2, 1, QUERY, station.now + 9.0)
+    assert station.core._flooding.eager_links() == (1, 2, 3)
+    station.core._flooding.query_again(2, 1, QUERY, station.now + 11.0)
+    assert station.core._flooding.eager_links() == (1, 3)
+
+
+def lazy(*links: int) -> Station:
+    station = Station([1, 2, 3])
+    for link in links:
+        station.bring(link, Prune())
+    return station
+
+
+def test_of_two_eager_links_that_bring_one_query_the_later_leaves_the_tree() -> None:
+    station = lazy()
+    flooding = station.core._flooding
+    flooding.query_new(1, QUERY, 0.0)
+    flooding.query_again(2, 1, QUERY, 0.0)
+    assert flooding.eager_links() == (1, 3)
+    flooding.query_again(2, 1, QUERY, 0.0)
+    flooding.query_again(3, 3, QUERY, 0.0)
+    flooding.query_again(3, 9, QUERY, 0.0)
+    assert flooding.eager_links() == (1, 3), "what shows nothing, or came first over a link that is gone, cuts none"
+
+
+def test_a_query_that_came_first_over_a_lazy_link_cuts_no_other() -> None:
+    station = lazy(1)
+    flooding = station.core._flooding
+    flooding.query_new(1, QUERY, station.now)
+    flooding.query_again(2, 1, QUERY, station.now)
+    station.wait(2.0)
+    assert flooding.eager_links() == (2, 3)
+    assert station.to(Graft) == station.to(Prune) == []
+
+
+def test_a_lazy_link_that_alone_brings_a_query_joins_the_tree_and_owes_nothing() -> None:
+    station = lazy(1)
+    flooding = station.core._flooding
+    flooding.query_new(1, QUERY, station.now)
+    station.wait(2.0)
+    assert flooding.eager_links() == (1, 2, 3)
+    assert station.sent(1, Graft) == [Graft(eager=True, short_ids=(QUERY,))]
+    assert flooding._awaiting._missing == {}
+    station.wait(5.0)
+    assert station.to(Graft) == [1]

@@ -194,6 +194,120 @@ def test_each_node_passes_a_query_on_once() -> None:
     assert sum(router.counts["query.passed_on"] for router in routers) == 5 * 4
 
 
+def test_a_node_asks_first_over_the_tree_and_then_over_all_links_which_the_counter_says() -> None:
+    made = RoutingNet()
+    asker, far, near = (made.add(name) for name in "abc")
+    for other in (far, near):
+        made.link(asker, other)
+    made.run(10.0)
+    asker.tree.only = (asker.number(near),)
+    asker.want(NOBODY)
+    made.run(40.0)
+    sent = [(other, frame.counter) for one, other, frame in made.sent(Query) if one == "a" and isinstance(frame, Query)]
+    assert sent[0] == ("c", 1)
+    assert sorted(sent[1:3]) == [("b", 2), ("c", 2)]
+    assert sorted(sent[3:5]) == [("b", 4), ("c", 4)]
+
+
+def test_queries_over_all_links_have_a_rate_of_their_own() -> None:
+    made = RoutingNet()
+    asker, middle, aside, onward = (made.add(name, limits=Limits(wide_burst=2)) for name in "abcd")
+    for other in (asker, aside, onward):
+        made.link(middle, other)
+    made.run(10.0)
+    middle.tree.only = (middle.number(asker), middle.number(onward))
+    before = len(made.frames)
+    for n in range(5):
+        made.inject(asker, middle, ask(NOBODY, 2, asker=SecretIdentity(bytes([n]) * 32)))
+    made.run(1.0)
+    asked = queries(made, since=before)
+    assert asked.count(("b", "c")) == 2
+    assert asked.count(("b", "d")) == 5
+
+
+def test_a_link_that_floods_with_ever_new_askers_leaves_room_for_the_others() -> None:
+    made = RoutingNet()
+    liar, honest, middle, onward = (made.add(name) for name in "lhmo")
+    for other in (liar, honest, onward):
+        made.link(middle, other)
+    made.run(10.0)
+    before = len(made.frames)
+    for second in range(120):
+        for n in range(10):
+            made.inject(liar, middle, ask(NOBODY, 1, asker=SecretIdentity(bytes([second, n]) * 16)))
+        if second % 4 == 0:
+            made.inject(honest, middle, ask(NOBODY, second + 1))
+        made.run(1.0)
+    passed = [frame for one, other, frame in made.sent(Query, since=before) if (one, other) == ("m", "o")]
+    assert sum(isinstance(frame, Query) and frame.asker == STRANGER.identity for frame in passed) == 30
+    assert len(passed) <= 30 + 32 + 2 * 120 + 1
+
+
+def test_many_links_that_flood_get_a_share_each_and_no_more() -> None:
+    made = RoutingNet()
+    middle, onward = made.add("m"), made.add("o")
+    made.link(middle, onward)
+    liars = [made.add(str(n)) for n in range(6)]
+    for liar in liars:
+        made.link(liar, middle)
+    made.run(10.0)
+    before = len(made.frames)
+    for second in range(60):
+        for number, liar in enumerate(liars):
+            for n in range(3):
+                made.inject(liar, middle, ask(NOBODY, 1, asker=SecretIdentity(bytes([second, n, number, 1]) * 8)))
+        made.run(1.0)
+    passed = [pair for pair in queries(made, since=before) if pair == ("m", "o")]
+    assert len(passed) <= 64 + 4 * 60
+    assert middle.counts["query.over_share"] > 0
+    made.unlink(middle, liars[0])
+    assert middle.complaints == []
+
+
+def test_a_query_shows_the_tree_only_where_it_goes_round_alone_and_over_the_tree() -> None:
+    made = RoutingNet()
+    one, other, third = (made.add(name) for name in "abc")
+    for near, far in ((one, third), (other, third)):
+        made.link(near, far)
+    made.run(20.0)
+    first, again = third.number(one), third.number(other)
+
+    def heard(counter: int, pause: float) -> list[tuple[int, ...]]:
+        third.tree.heard.clear()
+        made.run(pause)
+        for near in (one, other):
+            made.inject(near, third, ask(NOBODY, counter))
+        return third.tree.heard
+
+    assert heard(1, 20.0) == [(first,), (again, first)]
+    assert heard(3, 1.0) == [(first,), (again, again)], "another came a moment before"
+    assert heard(5, 20.0) == [(first,), (again, first)]
+    assert heard(6, 20.0) == [(first,), (again, again)], "it goes over all links"
+    made.run(20.0)
+    third.tree.heard.clear()
+    made.inject(one, third, ask(NOBODY, 7))
+    made.inject(one, third, ask(NOBODY, 1, asker=SecretIdentity(b"2" * 32)))
+    made.inject(other, third, ask(NOBODY, 7))
+    assert third.tree.heard[-1] == (again, again), "another came since"
+
+
+def test_the_tree_is_told_which_link_brought_a_query_first_and_which_again() -> None:
+    made = RoutingNet()
+    one, other, third = (made.add(name) for name in "abc")
+    for near, far in ((one, other), (other, third), (one, third)):
+        made.link(near, far)
+    made.run(10.0)
+    made.inject(one, third, ask(NOBODY, 1))
+    made.inject(other, third, ask(NOBODY, 1))
+    made.inject(other, third, ask(NOBODY, 2))
+    made.inject(one, third, ask(NOBODY, 1))
+    made.run(1.0)
+    first, again = third.number(one), third.number(other)
+    assert third.tree.heard[:2] == [(first,), (again, first)]
+    assert (again,) in third.tree.heard[2:]
+    assert (first, first) not in third.tree.heard, "only what the newest shows is still of use"
+
+
 def test_queries_go_over_the_links_of_the_broadcast_tree() -> None:
     made = RoutingNet()
     routers = [made.add(str(n)) for n in range(4)]
@@ -201,7 +315,7 @@ def test_queries_go_over_the_links_of_the_broadcast_tree() -> None:
         for other in range(one):
             made.link(routers[one], routers[other])
     for router in routers[1:]:
-        router.routing.queries.eager_links = lambda router=router: (router.number(routers[0]),)
+        router.tree.only = (router.number(routers[0]),)
     routers[1].want(NOBODY)
     made.run(1.0)
     assert sorted(queries(made)) == [("0", "2"), ("0", "3"), ("1", "0")]
@@ -230,6 +344,19 @@ def test_a_leaf_passes_nothing_on_but_answers_for_itself() -> None:
     made.run(1.0)
     assert queries(made) == [("a", "l")]
     assert leaf.counts["query.answered"] == 1
+
+
+@pytest.mark.parametrize(("loss", "goes_on"), [(0.0, False), (0.6, False), (0.9, True)])
+def test_a_route_over_a_link_that_loses_much_is_told_and_a_better_one_looked_for(loss: float, goes_on: bool) -> None:
+    made, far = line(4)
+    made.run(10.0)
+    far[2].quality(far[3], 0.0, loss)
+    made.run(10.0)
+    before = len(made.frames)
+    made.inject(far[0], far[1], ask(far[3].user, 1))
+    made.run(1.0)
+    assert far[1].counts["query.answered"] == 1
+    assert (("b", "c") in queries(made, since=before)) is goes_on
 
 
 def test_queries_end_after_so_many_hops() -> None:

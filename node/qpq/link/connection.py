@@ -52,7 +52,6 @@ TRUST: Final = {P2P_ALPN: Trust(mutual=True)}
 
 _STREAM = 0
 _PROVEN = 3  # times the patience of a handshake, for a peer that has answered
-_MIN_KEEPALIVE_S = 5.0  # whatever idle time a peer wishes for
 _LIBRARY_FAULTS = (
     ArithmeticError,
     AssertionError,
@@ -264,7 +263,7 @@ class Link:
             loss=quic.loss,
         )
         at = min(at, self._liveness.deadline())
-        return min(at, self._keepalive_at()) if self.initiator and not awaiting else at
+        return at if awaiting else min(at, self._keepalive_at())
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; ``transmit`` comes after it."""
@@ -274,7 +273,7 @@ class Link:
                 self._expire()
         elif (verdict := self._liveness.verdict(now)) is not None:
             self.close(*verdict)
-        elif self.initiator and not self.quic.awaiting and now >= self._keepalive_at():
+        elif not self.quic.awaiting and now >= self._keepalive_at():
             self._jitter = self._host.chance()
             self.quic.ping()
         at = self.quic.get_timer()
@@ -298,8 +297,8 @@ class Link:
             self.quic.ping()
 
     def _keepalive_at(self) -> float:
-        wait = max(_MIN_KEEPALIVE_S, min(self._host.limits.keepalive_s, self.quic.idle_s / 3))
-        return self.quic.last_active + wait * (1 - self._jitter / 4)
+        quic = self.quic
+        return quic.last_active + self._liveness.keepalive(quic.idle_s, initiator=self.initiator, jitter=self._jitter)
 
     # the end
 

@@ -46,7 +46,7 @@ DATAGRAM_BYTES: Final = 1200
 _CERT_NONE = 0
 _LONG_HEADER = 0x80
 _LENGTH_AT = 5  # of the destination's length in a long header (RFC 8999 section 5.1)
-_FAREWELLS = 3
+_FAREWELLS = 8
 _NO_LIMIT = 1 << 60  # of the connection; its one stream has a limit
 
 

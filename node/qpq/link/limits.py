@@ -55,14 +55,17 @@ class LinkLimits:
     """Of silence after which a handshake has failed, and its longest duration; only a proven address gets more time."""
     lookup_s: float = 5.0
     """For the name of a host."""
-    idle_s: float = 180.0
-    """Of silence after which a link is gone (RFC 9000 section 10.1)."""
+    idle_s: float = 600.0
+    """Of silence after which a link is gone whatever it loses (RFC 9000 section 10.1)."""
     keepalive_s: float = 60.0
-    """Of silence after which the initiator asks whether the link is still there; up to a quarter earlier."""
+    """Of silence after which the initiator asks whether the link is still there, up to a quarter earlier; the other end
+    asks when half as much more has passed. It is longer where most packets are lost, so that an answer costs many.
+    """
     patience_s: float = 15.0
     """For the acknowledgement of what was sent; then the link is closed, so that it can be dialled anew.
 
-    A link that loses many packets, and was answered all the same, gets more (link.liveness)."""
+    A link that loses many packets, and was answered all the same, gets more (link.liveness), up to"""
+    patience_max_s: float = 180.0
     kicked_patience_s: float = 5.0
     """The same after addresses of this machine have changed."""
     slow_s: float = 60.0
@@ -71,7 +74,7 @@ class LinkLimits:
     """Between two words on how good a link is; none while nothing comes over it."""
     acknowledge_s: float = 0.020
     """An acknowledgement waits that long for something it can ride along with; peers reckon with 25 ms."""
-    lingering_s: float = 3.0
+    lingering_s: float = 600.0
     """Of answering a peer that has missed the end of a link with that end."""
     lingering: int = 64
     """Ended links remembered for that; the oldest gives way."""

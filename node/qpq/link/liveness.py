@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 NEVER: Final = float("inf")
 _PROBES = 5.3  # ln 200: after so many fair chances all but one living peer in two hundred have answered
 _MOST_LOSS = 0.9
+_DEAR = 0.4  # a keep-alive of a link that delivers less is answered only after so many probes that it comes more rarely
+_RAREST = 4.0
+_LEAST_KEEPALIVE_S = 5.0  # whatever idle time a peer wishes for
+_PATIENT = 1.5  # times as long waits the end that did not begin the link: mostly it is asked before
 
 
 class Liveness:
@@ -23,12 +27,12 @@ class Liveness:
     losing while it did answer, the longer it is given.
     """
 
-    __slots__ = ("_delivered", "_hurried", "_limits", "_signs", "_stalled", "_stretch", "_stuck")
+    __slots__ = ("_delivered", "_hurried", "_limits", "_rarely", "_signs", "_stalled", "_stretch", "_stuck")
 
     def __init__(self, limits: LinkLimits) -> None:
         self._limits = limits
         self._hurried = False
-        self._stretch = 1.0
+        self._stretch = self._rarely = 1.0
         self._signs = -1
         self._stalled = NEVER
         self._delivered = 0
@@ -47,7 +51,9 @@ class Liveness:
         if signs != self._signs or not awaiting:
             self._signs = signs
             self._stalled = now if awaiting else NEVER
-            self._stretch = max(1.0, _PROBES * PROBE_S / (1.0 - min(loss, _MOST_LOSS)) ** 2 / self._limits.patience_s)
+            delivered_part = 1.0 - min(loss, _MOST_LOSS)
+            self._stretch = max(1.0, _PROBES * PROBE_S / delivered_part**2 / self._limits.patience_s)
+            self._rarely = min(max(1.0, _DEAR / delivered_part), _RAREST)
         elif self._stalled == NEVER:
             self._stalled = now
         if not awaiting:
@@ -57,6 +63,11 @@ class Liveness:
             self._stuck = now if backlog else NEVER
         elif self._stuck == NEVER:
             self._stuck = now
+
+    def keepalive(self, idle_s: float, *, initiator: bool, jitter: float) -> float:
+        """Return the seconds of silence after which to ask whether the peer is there; ``idle_s``: both ends' most."""
+        wait = max(_LEAST_KEEPALIVE_S, min(self._limits.keepalive_s * self._rarely, idle_s / 3))
+        return wait * (1 - jitter / 4) if initiator else wait * _PATIENT
 
     def deadline(self) -> float:
         """Return when ``verdict`` will have something to say."""
@@ -74,4 +85,5 @@ class Liveness:
     @property
     def _patience(self) -> float:
         limits = self._limits
-        return min((limits.kicked_patience_s if self._hurried else limits.patience_s) * self._stretch, limits.idle_s)
+        patience = limits.kicked_patience_s if self._hurried else limits.patience_s
+        return min(patience * self._stretch, limits.patience_max_s)

@@ -20,13 +20,14 @@ _ANNOUNCERS = 4
 
 
 class _Missing:
-    """An id heard of: the links that told of it, and of them those that were asked for it."""
+    """An id heard of: the links that told of it, and of them those that were asked for it; ``once``: one is enough."""
 
-    __slots__ = ("announcers", "asked")
+    __slots__ = ("announcers", "asked", "once")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, once: bool) -> None:
         self.announcers = [number]
         self.asked: list[int] = []
+        self.once = once
 
 
 class _Teller:
@@ -66,8 +67,8 @@ class Awaiting:
         """Forget a link; ids that only it told of are given up when their time comes."""
         del self._tellers[number]
 
-    def told(self, number: int, short_id: bytes, now: float) -> None:
-        """Note that a link has told of an id that is of use."""
+    def told(self, number: int, short_id: bytes, now: float, *, once: bool = False) -> None:
+        """Note that a link has told of an id that is of use; ``once``: it is asked to be eager, and owes nothing."""
         missing = self._missing.get(short_id)
         teller, limits = self._tellers[number], self._limits
         if missing is not None:
@@ -79,7 +80,7 @@ class Awaiting:
             self._effects.count(counters.FLOOD_OVER_CAP)
         else:
             teller.missing += 1
-            self._missing[short_id] = _Missing(number)
+            self._missing[short_id] = _Missing(number, once=once)
             self._asking.set(short_id, now + limits.graft_s)
             self._watch()
 
@@ -108,7 +109,11 @@ class Awaiting:
             number = min(there, key=self._cost)
             missing.asked.append(number)
             asks.setdefault(number, []).append(short_id)
-            self._asking.set(short_id, now + self._limits.graft_s)
+            if missing.once:
+                del self._missing[short_id]
+                self._settle(missing)
+            else:
+                self._asking.set(short_id, now + self._limits.graft_s)
         self._watch()
         return asks
 

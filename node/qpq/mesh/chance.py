@@ -25,13 +25,13 @@ class Chance:
         """Return an even draw from 0 (included) to 1 (not included)."""
         return (int.from_bytes(self.random(_BYTES), "big") >> 11) / (1 << 53)
 
-    def backoff(self, failures: int, least: float, most: float) -> float:
-        """Return the wait in seconds after so many failures (1 or more), with full jitter.
+    def backoff(self, failures: int, least: float, most: float, *, floor: float = 0.0) -> float:
+        """Return the wait in seconds after so many failures (1 or more), with full jitter above ``floor`` of it.
 
         The ceiling is ``least`` after the first, doubles with each and ends at ``most``.
         """
         ceiling = min(most, least * (1 << min(failures - 1, _MAX_DOUBLINGS)))
-        return self.fraction() * ceiling
+        return (floor + (1 - floor) * self.fraction()) * ceiling
 
     def stretch(self, wait: float) -> float:
         """Return ``wait`` lengthened by up to a quarter, so that many told the same do not come at once."""

@@ -3,7 +3,7 @@
 A peer for whom messages wait is dialled however many links there are.
 
 Of the links on discovered peers one is *long*: drawn from all candidates with even chance, so
-that whatever else the choice prefers (peers proven before, sources dialled less often) the
+that whatever else the choice prefers (peers proven before, that failed least, sources dialled less often) the
 network does not fall into cliques. A secret random rank decides between candidates alike:
 nobody can mine an identity that is chosen first. A new address is dialled after a short random
 wait: so the choice is among all that were heard of together, not their first, and of two nodes
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from qpq.mesh.chance import Chance
     from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
+
+
+_SPARE = 8
+"""After so many failures waits for a peer that can be done without grow sixteenfold."""
 
 
 class End(Enum):
@@ -158,8 +162,10 @@ class Dialling:
         else:
             self._candidates.own(address)
 
-    def ended(self, address: str, peer: Identity, now: float, *, lasted: float, end: End, reason: str) -> None:
-        """Note the end of a link that was of use for ``lasted`` seconds."""
+    def ended(
+        self, address: str, peer: Identity, now: float, *, lasted: float, loss: float, end: End, reason: str
+    ) -> None:
+        """Note the end of a link that was of use for ``lasted`` seconds and lost the part ``loss`` of its packets."""
         if self._linked[peer] == 1:
             del self._linked[peer]
         else:
@@ -171,8 +177,10 @@ class Dialling:
         if end is End.DUPLICATE and peer in self._linked:
             return
         candidate.heard_at = now
-        candidate.failures = max(0, candidate.failures - int(lasted // self._limits.good_link_s))
-        self._back_off(candidate, reason, now, vain=not lasted)
+        limits = self._limits
+        candidate.failures = max(0, candidate.failures - int(lasted // limits.good_link_s))
+        bad = lasted < (limits.good_link_s if loss > limits.lossy_link else limits.brief_link_s)
+        self._back_off(candidate, reason, now, vain=not lasted or (bad and bool(self._linked)))
 
     def nudge(self, peer: Identity, now: float) -> None:
         """Try ``peer`` soon, since a user writes to it: a back-off counts ``nudge_s`` at most."""
@@ -260,10 +268,14 @@ class Dialling:
         candidate.dialled_at = None
         candidate.since = now
         candidate.reason = reason
-        candidate.failures += 1 + vain
         limits = self._limits
-        most = limits.backoff_vain_s if vain else limits.backoff_max_s
-        wait = self._chance.backoff(candidate.failures, limits.backoff_min_s, most)
+        steps, most, floor = 1, limits.backoff_max_s, 0.0
+        if vain and self._linked and candidate.failures >= _SPARE:
+            steps, most, floor = 4, limits.backoff_spare_s, 0.5
+        elif vain:
+            steps, most = 2, limits.backoff_vain_s
+        candidate.failures += steps
+        wait = self._chance.backoff(candidate.failures, limits.backoff_min_s, most, floor=floor)
         candidate.retry_at = now + wait
         if not candidate.keep and now - candidate.heard_at >= self._limits.stale_s:
             self._candidates.drop(candidate)
@@ -299,8 +311,9 @@ class Dialling:
             return self._long
         return min(ready, key=self._preference)
 
-    def _preference(self, candidate: Candidate) -> tuple[bool, int, float]:
-        return (not candidate.proven, self._by_source.get(candidate.via, 0), candidate.rank)
+    def _preference(self, candidate: Candidate) -> tuple[bool, int, int, float]:
+        source = self._by_source.get(candidate.via, 0)
+        return (not candidate.proven, candidate.failures, source, candidate.rank)
 
     def _has_long(self) -> bool:
         long = self._long

@@ -2,7 +2,8 @@
 
 Every link starts eager. Who gets an envelope a second time answers PRUNE, which makes the link lazy
 at both ends; who hears of an id and does not get the envelope in time answers GRAFT, which makes the
-link eager again. (J. Leitao, J. Pereira, L. Rodrigues, "Epidemic Broadcast Trees", SRDS 2007.)
+link eager again. Queries go over the tree too, so what they show of it counts as well.
+(J. Leitao, J. Pereira, L. Rodrigues, "Epidemic Broadcast Trees", SRDS 2007.)
 
 A TRANSFER's ``copies`` tells news (1) from what makes up for something missed (0). The latter never
 costs a link its place in the tree, and goes on only where reconciliation would not bring it anyway.
@@ -47,6 +48,9 @@ _LEAST_EAGER = 3
 _NO_ID = bytes(SHORT_ID_SIZE)
 """What GRAFT names where nothing is missed."""
 _PRUNE_S = 1.0
+_MUCH = 2
+_ALONE_S = 10.0
+"""A query makes a link lazy only where no broadcast has come for so long, which may be going round (mesh.queries)."""
 _BURST_S = 5.0
 
 
@@ -98,6 +102,7 @@ class Flooding:
         "_cost",
         "_effects",
         "_flooded",
+        "_heard_at",
         "_keeping",
         "_leaf",
         "_limits",
@@ -139,6 +144,7 @@ class Flooding:
         self._awaiting = Awaiting(limits=limits, timers=timers, effects=effects, cost=cost)
         self._peers: dict[int, _Peer] = {}
         self._telling = False
+        self._heard_at = -_ALONE_S
 
     # --- links come and go -----------------------------------------------------------------------
 
@@ -172,11 +178,34 @@ class Flooding:
         """Return the links of the broadcast tree; all of them where nothing has been learnt yet."""
         return tuple(number for number, peer in self._peers.items() if peer.eager)
 
+    # --- queries, which form the tree too -----------------------------------------------------------
+
+    def query_new(self, number: int, token: bytes, now: float) -> None:
+        """Take note that a query came first over a link: where that is lazy, the tree may have a gap here.
+
+        If no eager link brings it in time the lazy one becomes eager. ``token`` stands for the query as a short id does
+        for a broadcast.
+        """
+        if not self._peers[number].eager:
+            self._awaiting.told(number, token, now, once=True)
+
+    def query_again(self, number: int, first: int, token: bytes, now: float) -> None:
+        """Take note that a query came again: of two eager links the later leaves the tree, but for none much worse."""
+        peer, other = self._peers[number], self._peers.get(first)
+        if not peer.eager:
+            return
+        self._awaiting.came(token)
+        if number == first or other is None or not other.eager or now - self._heard_at < _ALONE_S:
+            return
+        if self._cost(first) < _MUCH * self._cost(number):
+            self._prune(peer, now)
+
     # --- frames ----------------------------------------------------------------------------------
 
     def transfer(self, link: Link, transfer: Transfer, now: float) -> str:
         """Take a channel envelope; the text, if any, is why the link must end."""
         peer = self._peers[link.number]
+        self._heard_at = now
         identifier = envelope_id(transfer.envelope)
         if not self._flooded.wants(identifier[:SHORT_ID_SIZE], link.peer):
             self._again(peer, transfer, identifier, now)
@@ -317,15 +346,18 @@ class Flooding:
         self._answer(peer, transfer, identifier, CustodyCode.DUPLICATE)
         held = self._flooded.get(identifier[:SHORT_ID_SIZE])
         if transfer.copies and (held is None or held.via != peer.link.peer):
-            peer.eager = False
-            if now - peer.pruned_at >= _PRUNE_S:
-                peer.pruned_at = now
-                self._effects.do(SendFrame(peer.link.number, Prune()))
+            self._prune(peer, now)
         self._awaiting.came(identifier[:SHORT_ID_SIZE])
         if held is not None and transfer.hops + 1 < held.hops and self._flooded.shorter(held, transfer.hops + 1):
             # Somebody may have counted too many, to keep it from going on.
             arrival = Arrival(transfer.envelope, identifier, peer.link.peer, held.born, held.hops, news=True)
             self._spread(arrival, (), now)
+
+    def _prune(self, peer: _Peer, now: float) -> None:
+        peer.eager = False
+        if now - peer.pruned_at >= _PRUNE_S:
+            peer.pruned_at = now
+            self._effects.do(SendFrame(peer.link.number, Prune()))
 
     def _answer(self, peer: _Peer, transfer: Transfer, identifier: bytes, code: CustodyCode) -> None:
         if transfer.hops and (transfer.copies or code is not CustodyCode.QUOTA):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _SMOOTHING = 0.125
 _HYSTERESIS = 2
 """A link's cost is told anew when it is this many times what it was, or was what it is."""
+_LOSSY_COST, _LOSSY_HYSTERESIS = 64, 4
+"""From this cost on it must be that many times: of the few packets that get through chance alone doubles the part."""
 _RTT_COST = 160
 """What a second of round trip adds to the cost of a link: a perfect link for every 0.1 s."""
 _LEAST_DELIVERED = 1 / 64
@@ -131,12 +133,14 @@ class Hearing:
             return
         neighbour.judged += 1
         weight = max(1 / neighbour.judged, _SMOOTHING)
-        neighbour.loss += weight * (min(max(event.loss, 0.0), 1.0) - neighbour.loss)
-        delivered = max(1 - neighbour.loss, _LEAST_DELIVERED)
+        link = neighbour.link
+        link.loss += weight * (min(max(event.loss, 0.0), 1.0) - link.loss)
+        delivered = max(1 - link.loss, _LEAST_DELIVERED)
         cost = min(int(PERFECT / delivered + max(event.rtt, 0.0) * _RTT_COST), _MAX_LINK_COST)
         self._doubt(event.link, neighbour.peer, now)
         before = self._routes.costs[event.link]
-        if before < _HYSTERESIS * cost and cost < _HYSTERESIS * before:
+        much = _HYSTERESIS if min(before, cost) < _LOSSY_COST else _LOSSY_HYSTERESIS
+        if before < much * cost and cost < much * before:
             return
         self._routes.costs[event.link] = cost
         self._weigh(event.link, now)

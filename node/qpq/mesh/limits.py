@@ -63,6 +63,11 @@ class Limits:
     cheap_dial_s: float = 5.0
     """The last ceiling after a dial that took this long, or a link over which nobody greeted: some 20 kB were sent in
     vain, so the wait grows fourfold, and longer."""
+    backoff_spare_s: float = 14_400.0
+    lossy_link: float = 0.8
+    brief_link_s: float = 60.0
+    """The last ceiling of such an address while other peers are linked, since this one can be done without; then a link
+    was in vain too that did not last so long, or ``good_link_s`` where it lost more than that part of its packets."""
     nudge_s: float = 10.0
     """The longest back-off for a peer to whom a user has just written."""
     away_s: float = 120.0
@@ -126,8 +131,11 @@ class Limits:
     """How long a new neighbour has to tell whom it serves before it is handed copies."""
     receipt_s: float = 3.0
     receipt_hop_s: float = 0.5
+    receipt_again_s: float = 3.0
+    receipt_lossy_s: float = 60.0
     receipt_max_s: float = 3_600.0
-    """The wait for a receipt before another neighbour is tried, and what each hop adds; it doubles to the last."""
+    """The wait for a receipt before another neighbour is tried, what each hop adds, and what each transmission that
+    fails on the way by the route's cost, up to so much; it doubles to the last."""
     proofs: int = 16_384
     """Receipts known of envelopes that were here; the one that expires first is forgotten."""
     proof_rate: float = 1.0
@@ -174,6 +182,9 @@ class Limits:
     query_rate: float = 2.0
     query_burst: int = 32
     """Queries a second one neighbour may bring for long, and at once; more are dropped."""
+    wide_rate: float = 0.1
+    wide_burst: int = 16
+    """Queries a second that leave this node over all its links for long, and at once; more go over the tree alone."""
     asker_rate: float = 0.5
     asker_burst: int = 16
     """The same of one asking node."""

@@ -93,7 +93,10 @@ class Flow(Enum):
 
 
 class Link:
-    """One link; ``address`` is where it leads, ``since`` when it came up (seconds)."""
+    """One link; ``address`` is where it leads, ``since`` when it came up (seconds).
+
+    ``loss`` is the mean part of its packets that was lost, 0 before the transport could tell.
+    """
 
     __slots__ = (
         "_abuse",
@@ -103,6 +106,7 @@ class Link:
         "address",
         "hello",
         "initiator",
+        "loss",
         "number",
         "peer",
         "since",
@@ -115,6 +119,7 @@ class Link:
         self.peer: Identity = event.peer
         self.address = event.address
         self.initiator = event.initiator
+        self.loss = 0.0
         self.since = now
         self.state = LinkState.GREETING
         self.hello: Hello | None = None

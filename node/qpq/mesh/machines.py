@@ -261,7 +261,7 @@ class Machines:
             reconciling=reconciling,
             cost=routing.link_cost,
         )
-        routing.queries.eager_links = flooding.eager_links
+        routing.queries.tree = flooding
         self.channels = keeping.listener = flooding.listener = Channels(
             limits=limits,
             clock=clock,

@@ -300,7 +300,7 @@ class Neighbours:
         if link.state is LinkState.GREETING:
             self._greeting -= 1
         lasted = now - link.usable_at if link.state is LinkState.USABLE else 0.0
-        self._dialling.ended(link.address, link.peer, now, lasted=lasted, end=end, reason=reason)
+        self._dialling.ended(link.address, link.peer, now, lasted=lasted, loss=link.loss, end=end, reason=reason)
         siblings = self._by_peer.get(link.peer, [])
         if link not in siblings:
             return

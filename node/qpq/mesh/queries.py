@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 from qpq.crypto.identity import address_of
 from qpq.mesh import counters
+from qpq.mesh.askers import HERE, Asker, Search, Tree, is_wide, token_of
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
 from qpq.mesh.events import SendFrame
-from qpq.mesh.routes import MAX_HOPS
+from qpq.mesh.routes import MAX_HOPS, PERFECT
+from qpq.mesh.shares import Shares
 from qpq.wire.announce import sign_announce
 from qpq.wire.query import sign_query, verify_query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from qpq.crypto.identity import Address, Identity, SecretIdentity
     from qpq.mesh.chance import Chance
@@ -30,67 +32,31 @@ if TYPE_CHECKING:
     from qpq.mesh.users import Users
     from qpq.wire.frames import Announce, Query
 
-_WINDOW = 32
-"""Queries of one asker that may overtake each other; older ones are replays."""
 _SWEEP = 2
 """Addresses asked for, the oldest, that are looked at for each one that comes."""
 _TURNS = 4
 """Of so many turns to ask for what is relayed one is taken, whoever else asks: who does may lie."""
-_TREE_TRIES = 2
+_LOSSY = 4 * PERFECT
+"""A route that costs so much more than its hops crosses a link over which little comes: there may be a better one."""
+_ALONE_S = 10.0
+"""A query shows the tree where none has come for so long before it, and none after it: of two that go round at once
+each could be the reason to cut another link, and the tree would fall apart."""
+_TREE_TRIES = 1
 """Times that something is asked for over the broadcast tree alone: then over all links, for who is in the tree may lie.
 """
-_HERE = 0
-"""The number that no link has, for what this node itself has asked."""
-
-
-class _Asker:
-    """An asking node: which of its queries have been seen (as in RFC 4303 section 3.4.3), and its allowance."""
-
-    __slots__ = ("boot", "counter", "mask", "tokens")
-
-    def __init__(self, limits: Limits, now: float) -> None:
-        self.boot = self.counter = self.mask = 0
-        self.tokens = Bucket(limits.asker_rate, limits.asker_burst, now)
-
-    def is_new(self, query: Query) -> bool:
-        """Whether a query has not been seen."""
-        if query.boot != self.boot:
-            return query.boot > self.boot
-        behind = self.counter - query.counter
-        return behind < 0 or (behind < _WINDOW and not self.mask >> behind & 1)
-
-    def note(self, query: Query) -> None:
-        """Remember a new query."""
-        ahead = query.counter - self.counter
-        if query.boot != self.boot or ahead >= _WINDOW:
-            self.boot, self.counter, self.mask = query.boot, query.counter, 1
-        elif ahead > 0:
-            self.counter, self.mask = query.counter, (self.mask << ahead | 1) & (1 << _WINDOW) - 1
-        else:
-            self.mask |= 1 << -ahead
-
-
-class _Search:
-    """An address that this node asks for: ``own`` for its users, else for what it relays; ``heard``: others asked."""
-
-    __slots__ = ("attempts", "heard", "own", "wanted")
-
-    def __init__(self, now: float, heard: float, own: bool) -> None:
-        self.attempts = 0
-        self.wanted = now
-        self.heard = heard
-        self.own = own
 
 
 class Queries:
     """Asks for addresses, passes on what others ask, and answers for this node and from its routes.
 
-    The answer is the route itself, told at once to whoever asked, and by those in turn. Of the
+    The answer is the route itself, told at once to whoever asked, and by those in turn. What is passed on is shared
+    out among the links that it comes from (mesh.shares), since askers cost nothing but links do. Of the
     askers the one heard of longest ago gives way, of addresses that others ask for the oldest, of
     one's own the one wanted longest ago.
     """
 
     __slots__ = (
+        "_alone",
         "_answered",
         "_asked",
         "_askers",
@@ -100,6 +66,8 @@ class Queries:
         "_effects",
         "_leaf",
         "_limits",
+        "_newest",
+        "_newest_at",
         "_node",
         "_own_announce",
         "_quiet_until",
@@ -107,11 +75,13 @@ class Queries:
         "_routes",
         "_searches",
         "_served",
+        "_shares",
         "_timers",
         "_tokens",
         "_users",
-        "eager_links",
+        "_wide",
         "telling",
+        "tree",
     )
 
     def __init__(
@@ -138,17 +108,20 @@ class Queries:
         self._served = served
         self._routes = routes
         self._leaf = leaf
+        self._shares = Shares(2 * limits.query_rate, 2 * limits.query_burst)
         self._counter = 0
         self._tokens: Bucket | None = None
+        self._wide = Bucket(limits.wide_rate, limits.wide_burst, 0.0)
         self._own_announce: Announce | None = None
+        self._newest, self._newest_at, self._alone = b"", -_ALONE_S, False
         self._quiet_until: float | None = None
-        self._askers: dict[Identity, _Asker] = {}
+        self._askers: dict[Identity, Asker] = {}
         self._asked: dict[Address, dict[int, float]] = {}
         self._answered: dict[tuple[Identity, Address], tuple[float, int]] = {}
         self._renewed: dict[Address, float] = {}
-        self._searches: dict[Address, _Search] = {}
+        self._searches: dict[Address, Search] = {}
         self.telling: Telling
-        self.eager_links: Callable[[], Iterable[int]] = self._all_links
+        self.tree: Tree
 
     # --- what this node wants ----------------------------------------------------------------------------
 
@@ -163,7 +136,7 @@ class Queries:
         if search is None or fresh:
             asked = self._asked.get(target)
             heard = max(asked.values()) - self._limits.asked_s if asked else -self._limits.search_max_s
-            search = _Search(now, heard, own)
+            search = Search(now, heard, own)
         self._searches[target] = search
         search.wanted = now
         if not fresh:
@@ -191,10 +164,11 @@ class Queries:
             search.attempts += 1
         elif self._may_ask(now):
             search.attempts += 1
-            self._counter += 1
+            self._counter += 1 + (self._counter % 2 == (search.attempts <= _TREE_TRIES))
             query = sign_query(self._node, target, self._boot, self._counter)
+            self._seen(token_of(query), now)
             self._effects.count(counters.QUERY_MADE)
-            for number in self.eager_links() if search.attempts <= _TREE_TRIES else self._all_links():
+            for number in self._onward(query, now):
                 self._effects.do(SendFrame(number, query))
         self._timers.set((Due.SEARCH, target), now + self._chance.stretch(wait))
 
@@ -210,7 +184,7 @@ class Queries:
 
     def expect(self, address: Address, now: float) -> None:
         """Take a far route that is lost for a while as asked for, by this node and by those who were told it."""
-        self._remember(_HERE, address, now)
+        self._remember(HERE, address, now)
         for number, neighbour in self.telling.neighbours.items():
             if address in neighbour.told:
                 self._remember(number, address, now)
@@ -230,8 +204,15 @@ class Queries:
     def query(self, link: Link, query: Query, now: float) -> str:
         """Take a query: answer it or pass it on; what is returned, if anything, is why the link must end."""
         asker = self._askers.get(query.asker)
-        if query.asker == self._node.identity or (asker is not None and not asker.is_new(query)):
+        if query.asker == self._node.identity:
             self._effects.count(counters.QUERY_DUPLICATE)
+            return ""
+        if asker is not None and not asker.is_new(query):
+            self._effects.count(counters.QUERY_DUPLICATE)
+            token = token_of(query)
+            if token == asker.newest:
+                shows = self._alone and token == self._newest and not is_wide(query)
+                self.tree.query_again(link.number, asker.first if shows else link.number, token, now)
             return ""
         if query.hops > MAX_HOPS or not self.telling.neighbours[link.number].queries.take(1, now):
             self._effects.count(counters.QUERY_OVER_RATE)
@@ -239,7 +220,7 @@ class Queries:
         if not verify_query(query):
             self._effects.count(counters.QUERY_FORGED)
             return "a query with a false signature"
-        if not self._allowed(query, now):
+        if not self._allowed(link, query, now):
             self._effects.count(counters.QUERY_OVER_RATE)
             return ""
         self._remember(link.number, query.target, now)
@@ -247,11 +228,12 @@ class Queries:
             self._searches[query.target].heard = now
         times = self._times((query.asker, query.target), now)
         if not self._answer(link, query, times > 1, now):
-            self._pass_on(link, query, wide=times > _TREE_TRIES)
+            self._pass_on(link, query, now)
         return ""
 
     def link_gone(self, number: int) -> None:
         """Forget what a link asked."""
+        self._shares.forget(number)
         for target in [target for target, links in self._asked.items() if number in links]:
             del self._asked[target][number]
             if not self._asked[target]:
@@ -259,30 +241,38 @@ class Queries:
 
     # --- inside ----------------------------------------------------------------------------------------------
 
-    def _all_links(self) -> Iterable[int]:
-        return self.telling.neighbours
+    def _onward(self, query: Query, now: float) -> Iterable[int]:
+        """Return the links that a query goes over: those of the tree, or all where it was in vain over that."""
+        return self.telling.neighbours if is_wide(query) and self._wide.take(1, now) else self.tree.eager_links()
 
     def _stop(self, target: Address) -> None:
         del self._searches[target]
         self._timers.cancel((Due.SEARCH, target))
 
-    def _left_to_others(self, search: _Search, wait: float, now: float) -> bool:
+    def _left_to_others(self, search: Search, wait: float, now: float) -> bool:
         """Whether somebody else has asked lately, so this turn may pass (Trickle, RFC 6206); three of four at most."""
         lately = now - search.heard < max(wait, self._limits.asked_s)
         return lately and not search.own and search.attempts % _TURNS != _TURNS - 1
+
+    def _seen(self, token: bytes, now: float) -> None:
+        self._alone = now - self._newest_at > _ALONE_S
+        self._newest, self._newest_at = token, now
 
     def _may_ask(self, now: float) -> bool:
         if self._tokens is None:
             self._tokens = Bucket(self._limits.search_rate, self._limits.search_burst, now)
         return self._tokens.take(1, now)
 
-    def _allowed(self, query: Query, now: float) -> bool:
+    def _allowed(self, link: Link, query: Query, now: float) -> bool:
         """Note a query whose signature is right; False: its asker makes too many."""
-        asker = self._askers.pop(query.asker, None) or _Asker(self._limits, now)
+        asker = self._askers.pop(query.asker, None) or Asker(self._limits, now)
         self._askers[query.asker] = asker
         if len(self._askers) > self._limits.askers:
             del self._askers[next(iter(self._askers))]
         asker.note(query)
+        asker.newest, asker.first = token_of(query), link.number
+        self._seen(asker.newest, now)
+        self.tree.query_new(link.number, asker.newest, now)
         return asker.tokens.take(1, now)
 
     def _remember(self, number: int, target: Address, now: float) -> None:
@@ -311,14 +301,17 @@ class Queries:
         if destination is None or not self.telling.answer(link.number, destination, now):
             return False
         self._effects.count(counters.QUERY_ANSWERED)
-        return not again
+        route = destination.route
+        return not again and route is not None and route.cost - route.hops * PERFECT < _LOSSY
 
-    def _pass_on(self, link: Link, query: Query, *, wide: bool) -> None:
+    def _pass_on(self, link: Link, query: Query, now: float) -> None:
         if self._leaf or query.hops >= MAX_HOPS:
             return
         number = self._served.link_for(query.target)
-        everybody = self._all_links if wide else self.eager_links
-        onward = everybody() if number is None else (number,)
+        if number is None and not self._shares.take(link.number, now):
+            self._effects.count(counters.QUERY_OVER_SHARE)
+            return
+        onward = self._onward(query, now) if number is None else (number,)
         passed = replace(query, hops=query.hops + 1)
         for number in onward:
             if number != link.number:

@@ -38,7 +38,7 @@ class Neighbour:
         "held",
         "judged",
         "leaf",
-        "loss",
+        "link",
         "number",
         "peer",
         "pending",
@@ -49,10 +49,10 @@ class Neighbour:
     )
 
     def __init__(self, link: Link, limits: Limits, now: float) -> None:
+        self.link = link
         self.number = link.number
         self.peer: Identity = link.peer
         self.leaf = link.hello is not None and link.hello.role is Role.LEAF
-        self.loss = 0.0
         self.judged = 0
         self.since = now
         self.held = False
