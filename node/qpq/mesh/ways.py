@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from qpq.mesh.custody import Way
 from qpq.mesh.due import Due
-from qpq.mesh.routes import PERFECT
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity
@@ -26,7 +25,7 @@ _MAX_WANTS = 9
 
 
 class Hop(Protocol):
-    """A neighbour on the way to an address, ``hops`` links of ``cost`` in all from it."""
+    """A neighbour on the way to an address, ``hops`` links from it."""
 
     @property
     def link(self) -> int: ...  # noqa: D102 (a field)
@@ -34,8 +33,6 @@ class Hop(Protocol):
     def peer(self) -> Identity: ...  # noqa: D102 (a field)
     @property
     def hops(self) -> int: ...  # noqa: D102 (a field)
-    @property
-    def cost(self) -> int: ...  # noqa: D102 (a field)
 
 
 class Routing(Protocol):
@@ -136,15 +133,11 @@ class Ways:
             item.tried = ()
 
     def patience(self, item: Held, now: float) -> float:
-        """Return the wait for a receipt: so much a hop and a loss, doubling whenever all routes were tried in vain."""
+        """Return the wait for a receipt: so much a hop, doubling whenever all routes have been tried in vain."""
         limits = self._limits
         routes = self._routing.next_hops(item.recipient, now)
-        taken = next((hop for hop in routes if hop.peer == item.peer), None)
-        hops, again = (routes[0].hops + 2 if routes else 1), 0.0
-        if taken is not None:
-            hops, again = taken.hops, max(0.0, taken.cost / PERFECT - taken.hops)
-        lost = min(limits.receipt_again_s * again, limits.receipt_lossy_s)
-        wait = (limits.receipt_s + limits.receipt_hop_s * hops + lost) * 2.0 ** min(item.rounds, _MAX_DOUBLINGS)
+        hops = next((hop.hops for hop in routes if hop.peer == item.peer), routes[0].hops + 2 if routes else 1)
+        wait = (limits.receipt_s + limits.receipt_hop_s * hops) * 2.0 ** min(item.rounds, _MAX_DOUBLINGS)
         return self._chance.stretch(min(wait, limits.receipt_max_s))
 
     def wait(self, destination: Destination, now: float) -> None:
