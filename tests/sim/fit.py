@@ -90,8 +90,8 @@ def watch(
 
 
 def _one(seen: Seen, world: World, a: EchoHost, b: EchoHost, messages: int, every_s: float, size: int) -> None:
-    a.start()
     b.start()
+    a.start()
     began = world.now
     while not (a.link and b.link) and world.now < began + 120:
         world.agenda.run(world.now + 0.01)

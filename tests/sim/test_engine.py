@@ -167,8 +167,8 @@ def _pair(lines: type[ModelLines | QuicLines], quality: Quality) -> tuple[World,
         world.add(host, lines)  # type: ignore[arg-type]
     world.join(a, b, quality, quality)
     a.dials = b.address
-    a.start()
     b.start()
+    a.start()
     world.agenda.run(30)
     assert a.link
     assert b.link
@@ -194,3 +194,15 @@ def test_copies_count_from_the_tenth_broadcast_of_each_network_on() -> None:
     second = [message(number, 3, 50) for number in range(9)]
     assert _broadcast([*first, *second])["copies_settled"] == 1
     assert _broadcast([*first, *second, message(9, 4, 3)])["copies_settled"] == 3
+
+
+def test_a_node_that_is_off_is_found_to_be_away_by_its_neighbours_kernel() -> None:
+    world, a, b = _pair(ModelLines, Quality(0.0, 0.01))
+    a.stop(orderly=True)
+    b.stop(orderly=True)
+    before = a.tx_bytes
+    a.start()
+    world.agenda.run(world.now + 4.0)
+    solicited = a.tx_kinds["solicitation"]
+    assert 0 < a.tx_bytes - before <= solicited, "no handshake is begun"
+    assert solicited % (3 * 86) == 0

@@ -124,7 +124,7 @@ class World:
         if identity not in (None, other.identity):
             self.agenda.after(REFUSED_S, self._tell, (host, events.DialFailed(address, "another key")))
             return
-        if not forth.open:
+        if not (forth.open and other.awake):
             for _ in range(SOLICITATIONS):
                 host.sent("solicitation", SOLICITATION_BYTES)
             self.agenda.after(SOLICITED_S, self._tell, (host, events.DialFailed(address, "no route to host")))
