@@ -447,6 +447,17 @@ def test_receipts_that_fit_nothing_cost_nothing_but_a_bounded_place() -> None:
     assert held(nodes["b"], made).place is Place.WAITING
 
 
+def test_of_receipts_that_nobody_can_check_a_link_brings_few_into_circulation() -> None:
+    world, nodes = graph("ab", proof_burst=64)
+    node, number = nodes["b"], link(nodes["b"], nodes["a"])
+    for second in range(600):
+        forged = Receipt(((second.to_bytes(16, "big"), b"h" * 32),))
+        world.tell(node, events.FrameReceived(number, forged))
+        world.run(1.0)
+    assert node.counts["receipt.unknown"] == 600
+    assert 123 <= len(core(node)._relaying.proofs.known()) <= 125, "64 at once, then one in ten seconds"
+
+
 def test_a_receipt_that_comes_again_is_counted_only() -> None:
     world, node, other = relay()
     made = envelope()

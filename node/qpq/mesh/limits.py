@@ -138,9 +138,10 @@ class Limits:
     fails on the way by the route's cost, up to so much; it doubles to the last."""
     proofs: int = 16_384
     """Receipts known of envelopes that were here; the one that expires first is forgotten."""
-    proof_rate: float = 1.0
+    proof_rate: float = 0.1
     proof_burst: int = 256
-    """Receipts of envelopes never seen that a link may bring a second for long, and at once; more are dropped."""
+    """Receipts of envelopes never seen that a link may bring a second for long, and at once; more are dropped: they
+    cannot be told from made-up ones, and each that is taken goes round the whole network."""
 
     # routes
     route_radius: int = 3
