@@ -50,6 +50,7 @@ WITHIN = 0.2
 SCENARIO = {
     "name": "reality",
     "links": "dialled",
+    "sessions": True,
     "settle": SETTLE_S,
     "duration": OVER_S + TAIL_S,
     "topology": {"kind": "graph", "graph": "bremen", "cut": NODES},
