@@ -157,6 +157,19 @@ def test_a_wipe_says_what_it_cannot_promise(
     assert "everything else is gone too" in command("wipe", "--yes").out
 
 
+def test_a_wipe_goes_on_waiting_while_the_node_is_stopping(command: Command, server: FakeServer) -> None:
+    asked = 0
+
+    def status(args: dict[str, Any]) -> Any:
+        nonlocal asked
+        asked += 1
+        return refusing("busy", "this node is stopping")(args) if asked == 1 else {}
+
+    server.table["status"] = status
+    ran = command("wipe", "--yes")
+    assert (ran.status, "everything else is gone too" in ran.out, asked) == (0, True, 2)
+
+
 def test_a_wipe_without_a_daemon_is_done_here(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     folder.mkdir(0o700)

@@ -18,6 +18,7 @@ from qpq.daemon import control_limits as limits
 from qpq.daemon import control_socket
 from qpq.daemon.commands import Args, BusyError, Caller, DeniedError, FailedError, Role
 from qpq.daemon.control import ControlServer
+from qpq.daemon.control_connection import Connection
 from qpq.daemon.control_line import MAX_LINE
 from qpq.errors import QpqError
 
@@ -800,6 +801,21 @@ def test_a_socket_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(control_socket.os, "unlink", refuse)
     with pytest.raises(control_socket.ControlSocketError, match=r"stale socket .* Read-only"):
         control_socket.listen(str(tmp_path / "s"))
+
+
+def test_who_comes_in_while_the_server_stops_is_told_so(tmp_path: Path) -> None:
+    async def test(rig: _Rig) -> None:
+        late = Connection(rig.server)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            await rig.server.stop()
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: late, ours)
+            theirs.settimeout(2)
+            refusal = json.loads(await asyncio.to_thread(theirs.recv, 4096))
+        assert refusal["error"] == {"code": "busy", "message": "this node is stopping; try again once it is back"}
+        assert rig.server.counters["control.refused"] == 0
+
+    _run(tmp_path, test)
 
 
 def test_a_stopped_server_leaves_the_socket_of_its_successor(tmp_path: Path) -> None:

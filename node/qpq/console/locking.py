@@ -7,7 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from qpq.console.document import as_document, text
-from qpq.console.errors import DONE, ConnectionLostError, ConsoleError, NoDaemonError, UsageError
+from qpq.console.errors import (
+    DONE,
+    ConnectionLostError,
+    ConsoleError,
+    NoDaemonError,
+    RefusedError,
+    UsageError,
+)
 from qpq.console.identities import MAX_PASSPHRASE, SLOW_SECONDS, decode_passphrase
 from qpq.console.safe import safe
 
@@ -90,7 +97,10 @@ def _without_daemon(context: Context) -> int:
 
 
 def _until(context: Context, wanted: Callable[[str], bool], seconds: float) -> bool:
-    """Wait until the node's state is as wanted, '' for a node that does not answer; False: it has not come to that."""
+    """Wait until the node's state is as wanted; False: it has not come to that.
+
+    '' stands for a node that does not answer, "busy" for one that refuses to say, as one that is stopping does.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         context.close()
@@ -98,6 +108,8 @@ def _until(context: Context, wanted: Callable[[str], bool], seconds: float) -> b
             state = text(as_document(as_document(context.request("status")).get("lock")), "state")
         except (NoDaemonError, ConnectionLostError):
             state = ""
+        except RefusedError as error:
+            state = error.code
         if wanted(state):
             return True
         time.sleep(_LOOK_SECONDS)

@@ -111,7 +111,9 @@ class ControlServer:
         """Take a new connection in and return its role. Raises BusyError."""
         role = control_socket.role_of(peer, os.geteuid(), self._group)
         room = limits.MAX_CONNECTIONS - (0 if role is Role.ADMIN else limits.RESERVED)
-        if len(self._connections) >= room or self._server is None:
+        if self._server is None:  # it came in while the socket was being closed
+            raise BusyError("this node is stopping; try again once it is back")
+        if len(self._connections) >= room:
             self.counters["control.refused"] += 1
             raise BusyError(f"{len(self._connections)} consoles are connected already; close one")
         self.counters["control.connections"] += 1

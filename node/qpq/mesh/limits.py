@@ -131,11 +131,8 @@ class Limits:
     """How long a new neighbour has to tell whom it serves before it is handed copies."""
     receipt_s: float = 3.0
     receipt_hop_s: float = 0.5
-    receipt_again_s: float = 3.0
-    receipt_lossy_s: float = 60.0
     receipt_max_s: float = 3_600.0
-    """The wait for a receipt before another neighbour is tried, what each hop adds, and what each transmission that
-    fails on the way by the route's cost, up to so much; it doubles to the last."""
+    """The wait for a receipt before another neighbour is tried, and what each hop adds; it doubles to the last."""
     proofs: int = 16_384
     """Receipts known of envelopes that were here; the one that expires first is forgotten."""
     proof_rate: float = 0.1
