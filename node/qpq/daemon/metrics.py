@@ -79,7 +79,7 @@ def write(path: str, text: str) -> None:
             os.unlink(draft)
             raise
     except OSError as error:
-        raise MetricsError(f"metrics_file: {path} cannot be written: {error.strerror}") from None
+        raise MetricsError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _rendered(row: Series) -> str:

@@ -12,6 +12,7 @@ from qpq.daemon import clock, doctor_data, logs, memory, places
 from qpq.daemon.control import ControlServer
 from qpq.daemon.control_socket import group_id
 from qpq.daemon.protecting import Protection
+from qpq.daemon.published import Published
 from qpq.daemon.shell import Shell
 from qpq.discovery.config import DiscoveryConfig, MdnsMode
 from qpq.errors import QpqError
@@ -64,6 +65,7 @@ class Node:
         self.log = log
         self.started = time.monotonic()
         self.protection = Protection(self, vault)
+        self.published = Published(self)
         self.keyring = Keyring.open(os.path.join(config.data_dir, FILE_NAME), codec=self.protection.identities)
         self.bound: list[doctor_data.Bound] = []
         self._loop = asyncio.get_running_loop()
@@ -94,13 +96,14 @@ class Node:
         await self._open_control()
         self._wake_core()
         wanted = self._discovery_wanted()
-        self._write_metrics()
-        self._later("discovery", DISCOVERY_SECONDS, lambda: self._start_discovery(wanted))
+        self.published.begin()
+        self.later("discovery", DISCOVERY_SECONDS, lambda: self._start_discovery(wanted))
 
     async def stop(self) -> None:
         """Say goodbye, persist and close everything; what did not come up is left out."""
         for timer in self._timers.values():
             timer.cancel()
+        self.published.end()
         if self._looking is not None:
             await self._looking
             await self.discovery.stop()
@@ -128,7 +131,7 @@ class Node:
             self.shell.put(events.Undial(peer))
         self._dial(new)
         self._check_clock()
-        self._write_metrics()
+        self.published.metrics()
 
     # --- what the rooms tell each other ----------------------------------------------------------
 
@@ -369,20 +372,9 @@ class Node:
             self.log.info("the wall clock is %s: %s", trust, judged.reason)
         self._clock = judged
         self.shell.put(events.ClockSet(self._jumps.offset, judged.trusted))
-        self._later("clock", CLOCK_SECONDS, self._check_clock)
+        self.later("clock", CLOCK_SECONDS, self._check_clock)
 
-    def _write_metrics(self) -> None:
-        if not self.config.metrics_file:
-            return
-        from qpq.daemon import metrics  # noqa: PLC0415 (for who wants them)
-
-        try:
-            metrics.write(self.config.metrics_file, self.handlers.metrics_text())
-        except metrics.MetricsError as error:
-            self.log.warning("%s", error)
-        self._later("metrics", float(self.config.metrics_interval), self._write_metrics)
-
-    def _later(self, name: str, seconds: float, callback: Callable[[], None]) -> None:
+    def later(self, name: str, seconds: float, callback: Callable[[], None]) -> None:
         """Call back in ``seconds``; a call under the same name that waits gives way."""
         waiting = self._timers.pop(name, None)
         if waiting is not None:

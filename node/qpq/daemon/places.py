@@ -11,6 +11,7 @@ from qpq.daemon.data_dir import DataDirError, prepare
 
 IN_RAM = "/tmp/qpq"  # noqa: S108 (tmpfs on OpenWrt, and checked to be ours)
 OPENWRT = "/etc/openwrt_release"
+RUNTIME = "/var/run/qpq"
 FLASH = frozenset({"jffs2", "ubifs", "overlay", "squashfs"})
 VOLATILE = frozenset({"tmpfs", "ramfs"})
 
@@ -42,3 +43,9 @@ def choose(store_dir: str, data_dir: str, root: str = "") -> Place:
         raise DataDirError(f"store_dir: {directory} belongs to somebody else, or others may write to it; use another")
     durable = doctor_data.storage(directory, root).get("filesystem") not in VOLATILE
     return Place(directory, durable, snapshot=not durable and kind not in VOLATILE)
+
+
+def runtime(root: str = "") -> str:
+    """Return the directory in RAM that OpenWrt's init script makes for the node; empty: there is none."""
+    made = os.path.exists(root + OPENWRT) and os.path.isdir(root + RUNTIME)
+    return root + RUNTIME if made else ""
