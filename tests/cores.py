@@ -17,7 +17,25 @@ from qpq.crypto.identity import Address, Identity, SecretIdentity
 from qpq.errors import QpqError
 from qpq.mesh import events
 from qpq.mesh.core import Core
-from qpq.mesh.events import State, Via
+from qpq.mesh.effects import (
+    CloseLink,
+    Connect,
+    Count,
+    Deliver,
+    NeighbourChanged,
+    Notice,
+    Persist,
+    ProbeDone,
+    Recall,
+    RecallTexts,
+    SendEnvelope,
+    SendFrame,
+    SendRefused,
+    SetTimer,
+    State,
+    StateChanged,
+)
+from qpq.mesh.events import Via
 from qpq.mesh.limits import Limits
 from qpq.mesh.records import (
     BundleDelete,
@@ -55,7 +73,8 @@ from sim.kem import CheapKem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from qpq.mesh.events import Effect, Event
+    from qpq.mesh.effects import Effect
+    from qpq.mesh.events import Event
     from qpq.mesh.records import Operation, Row, Store
 
 UNIX_AT_ZERO = 1_800_000_000
@@ -299,14 +318,14 @@ class Node:
     core: Core | None = None
     wires: dict[int, Wire] = field(default_factory=dict)
     timer: float | None = None
-    delivered: list[events.Deliver] = field(default_factory=list)
+    delivered: list[Deliver] = field(default_factory=list)
     states: dict[tuple[Address, bytes], list[State]] = field(default_factory=dict)
-    refused: list[events.SendRefused] = field(default_factory=list)
+    refused: list[SendRefused] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    neighbours: list[events.NeighbourChanged] = field(default_factory=list)
-    notices: list[events.Notice] = field(default_factory=list)
-    closed: list[events.CloseLink] = field(default_factory=list)
-    probed: list[events.ProbeDone] = field(default_factory=list)
+    neighbours: list[NeighbourChanged] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    closed: list[CloseLink] = field(default_factory=list)
+    probed: list[ProbeDone] = field(default_factory=list)
 
     @property
     def user(self) -> SecretIdentity:
@@ -534,7 +553,7 @@ class World:
 
     def _carry_out(self, node: Node, effects: Iterable[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, events.Persist):
+            if isinstance(effect, Persist):
                 try:
                     node.store.apply(effect.operations)
                 except QpqError as fault:
@@ -544,7 +563,7 @@ class World:
             else:
                 _EFFECTS[type(effect)](self, node, effect)
 
-    def _set_timer(self, node: Node, effect: events.SetTimer) -> None:
+    def _set_timer(self, node: Node, effect: SetTimer) -> None:
         core = node.core
         node.timer = effect.at
 
@@ -555,10 +574,10 @@ class World:
 
         self.after(max(0.0, effect.at - self.now), due)
 
-    def _connect(self, node: Node, effect: events.Connect) -> None:
+    def _connect(self, node: Node, effect: Connect) -> None:
         self.after(self._delay(), lambda: self._connected(node, node.core, effect))
 
-    def _connected(self, node: Node, core: Core | None, effect: events.Connect) -> None:
+    def _connected(self, node: Node, core: Core | None, effect: Connect) -> None:
         if node.core is not core:
             return
         other = next((other for other in self.nodes.values() if other.address == effect.address), None)
@@ -598,25 +617,25 @@ class World:
         elif event.initiator:
             self.tell(wire.node, events.DialFailed(event.address, "it ended before it began"))
 
-    def _send_frame(self, node: Node, effect: events.SendFrame) -> None:
+    def _send_frame(self, node: Node, effect: SendFrame) -> None:
         wire = node.wires.get(effect.link)
         if wire is None or not wire.open:
             return
         self.frames.append((node.name, wire.other.node.name if wire.other else "", effect.frame))
         self._send_bytes(wire, wire.encoder.encode(effect.frame))
 
-    def _send_envelope(self, node: Node, effect: events.SendEnvelope) -> None:
+    def _send_envelope(self, node: Node, effect: SendEnvelope) -> None:
         data = node.store.envelope(effect.envelope_id)
         if data is not None:
             frame = Transfer(effect.hops, effect.copies, effect.age, decode_envelope(data))
-            self._send_frame(node, events.SendFrame(effect.link, frame))
+            self._send_frame(node, SendFrame(effect.link, frame))
 
-    def _recall(self, node: Node, effect: events.Recall) -> None:
+    def _recall(self, node: Node, effect: Recall) -> None:
         found = [node.store.envelope(envelope_id) for envelope_id in effect.envelope_ids]
         envelopes = tuple(decode_envelope(data) for data in found if data is not None)
         self.after(0.0, lambda: self.tell(node, events.Recalled(envelopes)) and None)
 
-    def _recall_texts(self, node: Node, effect: events.RecallTexts) -> None:
+    def _recall_texts(self, node: Node, effect: RecallTexts) -> None:
         found = [(message, node.store.sent(*message)) for message in effect.messages]
         texts = tuple(
             events.SentText(*message, sent[1], decode_envelope(sent[0])) for message, sent in found if sent is not None
@@ -647,7 +666,7 @@ class World:
         """Let raw bytes come out of the far end of a link, as a peer that lies would send them."""
         self._send_bytes(wire, data)
 
-    def _close_link(self, node: Node, effect: events.CloseLink) -> None:
+    def _close_link(self, node: Node, effect: CloseLink) -> None:
         node.closed.append(effect)
         wire = node.wires.get(effect.link)
         if wire is not None:
@@ -667,43 +686,43 @@ class World:
     def _delay(self) -> float:
         return self.latency + self.random.random() * self.jitter
 
-    def _count(self, node: Node, effect: events.Count) -> None:
+    def _count(self, node: Node, effect: Count) -> None:
         node.counts[effect.name] += effect.amount
 
-    def _deliver(self, node: Node, effect: events.Deliver) -> None:
+    def _deliver(self, node: Node, effect: Deliver) -> None:
         node.delivered.append(effect)
 
-    def _state(self, node: Node, effect: events.StateChanged) -> None:
+    def _state(self, node: Node, effect: StateChanged) -> None:
         node.states.setdefault((effect.user, effect.message_id), []).append(effect.state)
 
-    def _refused(self, node: Node, effect: events.SendRefused) -> None:
+    def _refused(self, node: Node, effect: SendRefused) -> None:
         node.refused.append(effect)
 
-    def _neighbour(self, node: Node, effect: events.NeighbourChanged) -> None:
+    def _neighbour(self, node: Node, effect: NeighbourChanged) -> None:
         node.neighbours.append(effect)
 
-    def _notice(self, node: Node, effect: events.Notice) -> None:
+    def _notice(self, node: Node, effect: Notice) -> None:
         node.notices.append(effect)
 
-    def _probed(self, node: Node, effect: events.ProbeDone) -> None:
+    def _probed(self, node: Node, effect: ProbeDone) -> None:
         node.probed.append(effect)
 
 
 _EFFECTS: dict[type, Callable[[World, Node, object], None]] = {
-    events.SendFrame: World._send_frame,
-    events.SendEnvelope: World._send_envelope,
-    events.Recall: World._recall,
-    events.RecallTexts: World._recall_texts,
-    events.CloseLink: World._close_link,
-    events.Connect: World._connect,
-    events.SetTimer: World._set_timer,
-    events.Count: World._count,
-    events.Notice: World._notice,
-    events.ProbeDone: World._probed,
-    events.Deliver: World._deliver,
-    events.StateChanged: World._state,
-    events.SendRefused: World._refused,
-    events.NeighbourChanged: World._neighbour,
+    SendFrame: World._send_frame,
+    SendEnvelope: World._send_envelope,
+    Recall: World._recall,
+    RecallTexts: World._recall_texts,
+    CloseLink: World._close_link,
+    Connect: World._connect,
+    SetTimer: World._set_timer,
+    Count: World._count,
+    Notice: World._notice,
+    ProbeDone: World._probed,
+    Deliver: World._deliver,
+    StateChanged: World._state,
+    SendRefused: World._refused,
+    NeighbourChanged: World._neighbour,
 }  # type: ignore[assignment, dict-item]
 
 

@@ -11,6 +11,7 @@ from qpq.crypto.identity import SecretIdentity
 from qpq.errors import QpqError
 from qpq.mesh import events
 from qpq.mesh.core import Core
+from qpq.mesh.effects import CloseLink, Count, Deliver, Persist, Recall, SendEnvelope, SendFrame, SendRefused, SetTimer
 from qpq.mesh.limits import Limits
 from qpq.wire.body import Body, encode_body
 from qpq.wire.envelope import Envelope, Mode, decode_envelope, envelope_id, sign_envelope
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from qpq.crypto.identity import Address
-    from qpq.mesh.events import Effect, Event
+    from qpq.mesh.effects import Effect
+    from qpq.mesh.events import Event
 
 KEY = open_key("weather")
 CHANNEL = channel_id(KEY)
@@ -150,24 +152,24 @@ class Station:
     def tell(self, event: Event) -> None:
         for effect in self.core.handle(event, self.now):
             self.effects.append(effect)
-            if isinstance(effect, events.Persist):
+            if isinstance(effect, Persist):
                 try:
                     self.store.apply(effect.operations)
                 except QpqError as fault:
                     self.tell(events.PersistFailed(effect.operations, str(fault)))
                     return
-            elif isinstance(effect, events.SetTimer):
+            elif isinstance(effect, SetTimer):
                 self.timer = effect.at
-            elif isinstance(effect, events.SendFrame):
+            elif isinstance(effect, SendFrame):
                 self.out.append((effect.link, effect.frame))
-            elif isinstance(effect, events.SendEnvelope):
+            elif isinstance(effect, SendEnvelope):
                 data = self.store.envelope(effect.envelope_id)
                 if data is not None:
                     frame = Transfer(effect.hops, effect.copies, effect.age, decode_envelope(data))
                     self.out.append((effect.link, frame))
-            elif isinstance(effect, events.CloseLink):
+            elif isinstance(effect, CloseLink):
                 self.closed.add(effect.link)
-            elif isinstance(effect, events.Recall):
+            elif isinstance(effect, Recall):
                 found = [self.store.envelope(envelope_id) for envelope_id in effect.envelope_ids]
                 self.tell(events.Recalled(tuple(decode_envelope(data) for data in found if data is not None)))
 
@@ -191,15 +193,15 @@ class Station:
 
     def count(self, name: str) -> int:
         """Return how often something was counted."""
-        return sum(item.amount for item in self.effects if isinstance(item, events.Count) and item.name == name)
+        return sum(item.amount for item in self.effects if isinstance(item, Count) and item.name == name)
 
     def shown(self) -> list[str]:
         """Return the texts shown to users."""
-        return [effect.text for effect in self.effects if isinstance(effect, events.Deliver)]
+        return [effect.text for effect in self.effects if isinstance(effect, Deliver)]
 
     def refusals(self) -> list[str]:
         """Return why messages of users were refused."""
-        return [effect.reason for effect in self.effects if isinstance(effect, events.SendRefused)]
+        return [effect.reason for effect in self.effects if isinstance(effect, SendRefused)]
 
     def restarted(self, links: Iterable[int] = (), **limits: object) -> Station:
         """Return the node after a crash: what the store kept, a new core."""

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from qpq.crypto.identity import Address, Identity, SecretIdentity, address_of
 from qpq.mesh import events
 from qpq.mesh.chance import Chance
+from qpq.mesh.collecting import Effects
 from qpq.mesh.due import Due
-from qpq.mesh.effects import Effects
-from qpq.mesh.events import Count, LinkUp, ProbeDone, SendFrame
+from qpq.mesh.effects import Count, ProbeDone, SendFrame
+from qpq.mesh.events import LinkUp
 from qpq.mesh.limits import Limits
 from qpq.mesh.links import Link
 from qpq.mesh.probing import Probing

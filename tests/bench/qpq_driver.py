@@ -25,14 +25,15 @@ from qpq.daemon import config as configuration
 from qpq.daemon import logs
 from qpq.daemon.data_dir import prepare
 from qpq.daemon.node import Node
-from qpq.mesh.events import DeleteMessage, SendText, State
+from qpq.mesh.effects import State
+from qpq.mesh.events import DeleteMessage, SendText
 from qpq.wire.envelope import DEFAULT_TTL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from qpq.crypto.identity import Address
-    from qpq.mesh.events import Deliver, StateChanged
+    from qpq.mesh.effects import Deliver, StateChanged
 
 PAGE = 500  # rows of the inbox deleted at a time
 MESSAGE_ID_BYTES = 16

@@ -10,6 +10,7 @@ from qpq.crypto.channels import channel_id
 from qpq.crypto.identity import SecretIdentity
 from qpq.mesh import events
 from qpq.mesh.core import Core
+from qpq.mesh.effects import SendFrame
 from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.errors import WireError
 
@@ -63,7 +64,7 @@ def peer(data: bytes) -> None:
 
 
 def _do(core: Core, event: events.Event, now: float, told: list[Frame]) -> None:
-    told += [effect.frame for effect in core.handle(event, now) if isinstance(effect, events.SendFrame)]
+    told += [effect.frame for effect in core.handle(event, now) if isinstance(effect, SendFrame)]
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {"peer": peer}

@@ -15,15 +15,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from cores import MemoryStore, Node, World
 from qpq.crypto import primitives
 from qpq.crypto.sessions import read_header
-from qpq.mesh import events
-from qpq.mesh.events import State
+from qpq.mesh.effects import Persist, SendFrame, State
 from qpq.mesh.limits import Limits
 from qpq.wire.frames import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from qpq.mesh.events import Effect
+    from qpq.mesh.effects import Effect
 
 DAY = 86_400.0
 TTL = 30 * 86_400
@@ -80,7 +79,7 @@ class Killing(World):
         effects = tuple(effects)
         if node.name == self.victim:
             for position, effect in enumerate(effects):
-                if isinstance(effect, events.Persist):
+                if isinstance(effect, Persist):
                     self.transactions += 1
                     if self.transactions == self.at:
                         self._do(node, effects[: position + self.written])
@@ -91,7 +90,7 @@ class Killing(World):
 
     def _do(self, node: Node, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
-            if isinstance(effect, events.SendFrame) and isinstance(effect.frame, Transfer):
+            if isinstance(effect, SendFrame) and isinstance(effect.frame, Transfer):
                 self.ledger.note(effect.frame)
         super()._carry_out(node, effects)
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from cores import World
 from flood_kit import UNIX, Station, broadcast, peer
 from qpq.crypto.channels import open_key
-from qpq.mesh import counters, events
+from qpq.mesh import counters, effects, events
 from qpq.mesh.limits import Limits
 from qpq.wire.envelope import Mode, envelope_id
 from qpq.wire.frames import Custody, CustodyCode, Graft, IHave, Prune, Reconcile, Transfer
@@ -386,7 +386,7 @@ def test_whatever_neighbours_send_the_caps_hold(steps: list[tuple[int, list[Fram
         assert all(len(queue.ids) <= HOSTILE.supply_ids for queue in core._supplying._queues.values())
         assert all(max(len(run.asked), len(run.told)) <= 4 for run in core._reconciling._runs.values())
         assert {held.envelope_id for held in core._flooded.held()} == station.store.relay.keys()
-    shown = [(e.user, e.sender, e.message_id) for e in station.effects if isinstance(e, events.Deliver)]
+    shown = [(e.user, e.sender, e.message_id) for e in station.effects if isinstance(e, effects.Deliver)]
     assert len(shown) == len(set(shown))
 
 

@@ -14,7 +14,8 @@ from qpq.mesh.candidates import Candidates
 from qpq.mesh.controls import Control
 from qpq.mesh.core import Core
 from qpq.mesh.custody import MAX_GIVEN, Place
-from qpq.mesh.events import Count, Persist, SendEnvelope, SendFrame, SetTimer, Via
+from qpq.mesh.effects import Count, Persist, SendEnvelope, SendFrame, SetTimer
+from qpq.mesh.events import Via
 from qpq.mesh.flooded import cost_of
 from qpq.mesh.limits import Limits
 from qpq.mesh.timers import Timers

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cores import UNIX_AT_ZERO, MemoryStore, Node, World
 from qpq.mesh import events
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.limits import Limits
 from qpq.wire.frames import Transfer
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cores import MemoryStore, Node, World
 from qpq.mesh import events
 from qpq.mesh.custody import Place
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.limits import Limits
 from qpq.wire.envelope import envelope_id
 from qpq.wire.frames import Custody, CustodyCode, Role, Transfer

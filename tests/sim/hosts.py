@@ -12,6 +12,23 @@ from qpq.crypto.identity import SecretIdentity
 from qpq.errors import QpqError
 from qpq.mesh import events
 from qpq.mesh.core import Core
+from qpq.mesh.effects import (
+    CloseLink,
+    Connect,
+    Count,
+    Deliver,
+    NeighbourChanged,
+    Notice,
+    Persist,
+    ProbeDone,
+    Recall,
+    RecallTexts,
+    SendEnvelope,
+    SendFrame,
+    SendRefused,
+    SetTimer,
+    StateChanged,
+)
 from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.envelope import decode_envelope
 from qpq.wire.frames import CloseCode, Role, Transfer
@@ -21,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpq.crypto.identity import Address, Identity
-    from qpq.mesh.events import Effect, Event
+    from qpq.mesh.effects import Effect
+    from qpq.mesh.events import Event
     from qpq.mesh.limits import Limits
     from qpq.wire.envelope import Envelope
     from qpq.wire.frames import Frame
@@ -226,10 +244,10 @@ class CoreHost(Host):
     def _carry_out(self, effects: list[Effect]) -> None:
         if self._acting:
             self.record.made(
-                self._acting, [one for effect in effects if type(effect) is events.Persist for one in effect.operations]
+                self._acting, [one for effect in effects if type(effect) is Persist for one in effect.operations]
             )
         for effect in effects:
-            if type(effect) is events.Persist:
+            if type(effect) is Persist:
                 if self.limits.sessions:
                     self.record.resealed(effect.operations)
                 try:
@@ -250,22 +268,22 @@ class CoreHost(Host):
         self.record.frame(self, frame)
         self.lines.queue(number, frame)
 
-    def _send_frame(self, effect: events.SendFrame) -> None:
+    def _send_frame(self, effect: SendFrame) -> None:
         self.send_frame(effect.link, effect.frame)
 
-    def _send_envelope(self, effect: events.SendEnvelope) -> None:
+    def _send_envelope(self, effect: SendEnvelope) -> None:
         data = self.store.envelope(effect.envelope_id)
         if data is not None:
             self.send_frame(effect.link, Transfer(effect.hops, effect.copies, effect.age, decode_envelope(data)))
 
-    def _recall(self, effect: events.Recall) -> None:
+    def _recall(self, effect: Recall) -> None:
         found = [self.store.envelope(envelope_id) for envelope_id in effect.envelope_ids]
         self.world.agenda.after(0.0, self._recalled, tuple(decode_envelope(data) for data in found if data is not None))
 
     def _recalled(self, envelopes: tuple[Envelope, ...]) -> None:
         self.act(events.Recalled(envelopes))
 
-    def _recall_texts(self, effect: events.RecallTexts) -> None:
+    def _recall_texts(self, effect: RecallTexts) -> None:
         found = [(message, self.store.sent(*message)) for message in effect.messages]
         texts = [(*message, sent[1], decode_envelope(sent[0])) for message, sent in found if sent is not None]
         self.world.agenda.after(0.0, self._texts_recalled, tuple(events.SentText(*text) for text in texts))
@@ -273,16 +291,16 @@ class CoreHost(Host):
     def _texts_recalled(self, texts: tuple[events.SentText, ...]) -> None:
         self.act(events.TextsRecalled(texts))
 
-    def _close_link(self, effect: events.CloseLink) -> None:
+    def _close_link(self, effect: CloseLink) -> None:
         peer = self.lines.peer(effect.link)
         if effect.code in _BLAME and peer is not None:
             self.record.punished[self.number, self.world.by_identity(peer).number] += 1
         self.lines.close(effect.link, effect.code, effect.reason)
 
-    def _connect(self, effect: events.Connect) -> None:
+    def _connect(self, effect: Connect) -> None:
         self.lines.connect(effect.address, effect.identity)
 
-    def _set_timer(self, effect: events.SetTimer) -> None:
+    def _set_timer(self, effect: SetTimer) -> None:
         self._timer_at = effect.at
         if effect.at < self._armed:
             self._armed = effect.at
@@ -296,25 +314,25 @@ class CoreHost(Host):
         if not self.awake:
             return
         if self.world.agenda.now < self._timer_at:
-            self._set_timer(events.SetTimer(self._timer_at))
+            self._set_timer(SetTimer(self._timer_at))
             return
         self._timer_at = float("inf")
         self.tell(events.Tick())
         self.end_turn()
 
-    def _count(self, effect: events.Count) -> None:
+    def _count(self, effect: Count) -> None:
         self.counts[effect.name] += effect.amount
 
-    def _deliver(self, effect: events.Deliver) -> None:
+    def _deliver(self, effect: Deliver) -> None:
         self.record.delivered(self, effect)
 
-    def _state(self, effect: events.StateChanged) -> None:
+    def _state(self, effect: StateChanged) -> None:
         self.record.state(self, effect)
 
-    def _refused(self, effect: events.SendRefused) -> None:
+    def _refused(self, effect: SendRefused) -> None:
         self.record.refused(self, effect)
 
-    def _probe(self, effect: events.ProbeDone) -> None:
+    def _probe(self, effect: ProbeDone) -> None:
         self.record.probed(self, effect)
 
     def _nothing(self, _effect: object) -> None:
@@ -322,18 +340,18 @@ class CoreHost(Host):
 
 
 _EFFECTS: dict[type, Callable[[CoreHost, Any], None]] = {
-    events.SendFrame: CoreHost._send_frame,
-    events.SendEnvelope: CoreHost._send_envelope,
-    events.Recall: CoreHost._recall,
-    events.RecallTexts: CoreHost._recall_texts,
-    events.CloseLink: CoreHost._close_link,
-    events.Connect: CoreHost._connect,
-    events.SetTimer: CoreHost._set_timer,
-    events.Count: CoreHost._count,
-    events.Deliver: CoreHost._deliver,
-    events.StateChanged: CoreHost._state,
-    events.SendRefused: CoreHost._refused,
-    events.ProbeDone: CoreHost._probe,
-    events.Notice: CoreHost._nothing,
-    events.NeighbourChanged: CoreHost._nothing,
+    SendFrame: CoreHost._send_frame,
+    SendEnvelope: CoreHost._send_envelope,
+    Recall: CoreHost._recall,
+    RecallTexts: CoreHost._recall_texts,
+    CloseLink: CoreHost._close_link,
+    Connect: CoreHost._connect,
+    SetTimer: CoreHost._set_timer,
+    Count: CoreHost._count,
+    Deliver: CoreHost._deliver,
+    StateChanged: CoreHost._state,
+    SendRefused: CoreHost._refused,
+    ProbeDone: CoreHost._probe,
+    Notice: CoreHost._nothing,
+    NeighbourChanged: CoreHost._nothing,
 }

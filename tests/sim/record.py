@@ -13,8 +13,8 @@ from qpq.wire.frames import Transfer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qpq.mesh import events
-    from qpq.mesh.events import State
+    from qpq.mesh import effects
+    from qpq.mesh.effects import State
     from qpq.mesh.records import Operation
     from qpq.wire.frames import Frame
     from sim.agenda import Agenda
@@ -58,7 +58,7 @@ class Record:
         self.punished: Counter[tuple[int, int]] = Counter()
         """How often each node ended a link because the other broke the rules."""
         self.by_commitment: dict[bytes, Message] = {}
-        self.probes: list[events.ProbeDone] = []
+        self.probes: list[effects.ProbeDone] = []
 
     def sent(self, message_id: bytes, message: Message) -> None:
         """Expect a message to arrive."""
@@ -95,7 +95,7 @@ class Record:
         if message is not None:
             message.holders.add(host.number)
 
-    def delivered(self, host: Host, effect: events.Deliver) -> None:
+    def delivered(self, host: Host, effect: effects.Deliver) -> None:
         """Take note of a message that was shown to a user."""
         message = self.messages.get(effect.message_id)
         if message is None or host.number not in message.recipients:
@@ -105,18 +105,18 @@ class Record:
         else:
             message.arrived[host.number] = self._agenda.now
 
-    def state(self, _host: Host, effect: events.StateChanged) -> None:
+    def state(self, _host: Host, effect: effects.StateChanged) -> None:
         """Take note of what a sender is told."""
         message = self.messages.get(effect.message_id)
         if message is not None:
             message.states.append((self._agenda.now, effect.state))
 
-    def refused(self, _host: Host, effect: events.SendRefused) -> None:
+    def refused(self, _host: Host, effect: effects.SendRefused) -> None:
         """Take note of a message that was not taken."""
         message = self.messages.get(effect.message_id)
         if message is not None:
             message.refused = effect.reason
 
-    def probed(self, _host: Host, effect: events.ProbeDone) -> None:
+    def probed(self, _host: Host, effect: effects.ProbeDone) -> None:
         """Take note of an answered, or given up, ping."""
         self.probes.append(effect)

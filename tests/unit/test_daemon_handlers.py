@@ -11,8 +11,8 @@ from qpq.crypto.channels import Channel, ChannelKind, decode_share, encode_share
 from qpq.crypto.errors import ChannelError
 from qpq.crypto.identity import Address, text_id
 from qpq.daemon.commands import Caller, FailedError, UsageError
-from qpq.mesh import events
-from qpq.mesh.events import ProbeDone, State
+from qpq.mesh import effects, events
+from qpq.mesh.effects import ProbeDone, State
 from qpq.mesh.records import InboxInsert, OutboxInsert
 from qpq.store.keyring import KeyringError, NoSuchChannelError
 
@@ -223,7 +223,7 @@ def test_messages_say_through_which_channel_they_came(commands: Commands, node: 
     me, news = node.keyring.users[0].address, open_channel("news").id
     node.store.apply([incoming(me, 1), incoming(me, 2, news), incoming(me, 3, b"x" * 16)])
     assert [row["channel"] for row in commands("mesh.inbox")] == ["", "news", ""]
-    commands.handlers.delivered(events.Deliver(me, b"m" * 16, BERT, "hi", 7, False, news))
+    commands.handlers.delivered(effects.Deliver(me, b"m" * 16, BERT, "hi", 7, False, news))
     assert node.published[-1][1]["channel"] == "news"
     sent = OutboxInsert(me, b"o" * 16, b"", Address(news), b"", "ho", False, 60, 0, 7, State.QUEUED)
     node.store.apply([sent])

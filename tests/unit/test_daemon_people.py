@@ -12,8 +12,9 @@ from qpq.crypto.export import Cost, seal_export
 from qpq.crypto.identity import Address, Identity, SecretIdentity, text_id
 from qpq.crypto.safety import groups, safety_number, scan_text
 from qpq.daemon.commands import Caller, FailedError, Role, UsageError
-from qpq.mesh import counters, events
-from qpq.mesh.events import State, Via
+from qpq.mesh import counters, effects, events
+from qpq.mesh.effects import State
+from qpq.mesh.events import Via
 from qpq.mesh.records import InboxInsert, OutboxInsert
 from qpq.mesh.rows import PeerRow
 from qpq.store import keyring_data, trust
@@ -251,7 +252,7 @@ def test_messages_show_how_far_the_user_trusts_who_wrote(changed: Commands, node
     ]
     node.store.apply(inserts)
     assert [row["from_trust"] for row in changed("mesh.inbox")] == ["changed", "verified", "new", None]
-    changed.handlers.delivered(events.Deliver(user, b"m" * 16, ZOE, "hi", 7, False))
+    changed.handlers.delivered(effects.Deliver(user, b"m" * 16, ZOE, "hi", 7, False))
     assert node.published[-1][1]["from_trust"] == "verified"
     node.store.apply([OutboxInsert(user, b"o" * 16, b"e" * 32, ZOE, b"sealed", "ho", False, 9, 1, 2, State.QUEUED)])
     assert [row["to_trust"] for row in changed("mesh.outbox")] == ["verified"]
@@ -263,14 +264,14 @@ def test_whether_a_message_went_post_quantum_is_told(commands: Commands, node: N
     queued = OutboxInsert(user, b"o" * 16, b"e" * 32, ZOE, b"sealed", "ho", False, 9, 1, 2, State.QUEUED, sealed=False)
     node.store.apply([queued])
     assert [row["post_quantum"] for row in commands("mesh.outbox")] == [False]
-    commands.handlers.state_changed(events.StateChanged(user, b"o" * 16, State.DELIVERED, 0, post_quantum=True))
+    commands.handlers.state_changed(effects.StateChanged(user, b"o" * 16, State.DELIVERED, 0, post_quantum=True))
     assert node.published[-1][1]["post_quantum"] is True
 
 
 def test_another_key_at_an_address_given_by_hand_is_told_with_the_link(commands: Commands, node: Node) -> None:
     for known, up in ((None, True), (HOP, True), (HOP, False)):
         node.known = known
-        commands.handlers.neighbour_changed(events.NeighbourChanged(NODE, up, "host:7000"))
+        commands.handlers.neighbour_changed(effects.NeighbourChanged(NODE, up, "host:7000"))
     assert [fields.get("known_id") for _, fields in node.published] == [None, text_id(HOP), None]
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from flood_kit import USER, broadcast
 from qpq.daemon.shell import LATE_S, Shell
-from qpq.mesh import events
-from qpq.mesh.events import Persist
+from qpq.mesh import effects, events
+from qpq.mesh.effects import Persist
 from qpq.store.faults import StoreDamagedError, StoreError
 from qpq.wire.envelope import encode_envelope
 
@@ -23,7 +23,7 @@ class Parts:
         self.queued: list[object] = []
 
     def handle(self, _event: object, _now: float) -> list[object]:
-        return [events.SendEnvelope(1, b"i" * 32, 0, 1, 0)]
+        return [effects.SendEnvelope(1, b"i" * 32, 0, 1, 0)]
 
     def envelope(self, _envelope_id: bytes) -> bytes | None:
         if isinstance(self.found, Exception):
@@ -157,7 +157,7 @@ class Rereading(Parts):
         if isinstance(event, events.Recalled):
             self.recalled.append(event)
             return []
-        return [events.Recall((b"i" * 32, b"j" * 32))]
+        return [effects.Recall((b"i" * 32, b"j" * 32))]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ class Texts(Parts):
         if isinstance(event, events.TextsRecalled):
             self.recalled.append(event)
             return []
-        return [events.RecallTexts(((USER.address, b"m" * 16), (USER.address, b"n" * 16)))]
+        return [effects.RecallTexts(((USER.address, b"m" * 16), (USER.address, b"n" * 16)))]
 
     def sent(self, _user: bytes, _message_id: bytes) -> tuple[bytes, str] | None:
         data = self.envelope(b"")

@@ -11,8 +11,8 @@ from flood_kit import CHANNEL, KEY, UNIX, USER, WRITER, Station, broadcast, news
 from qpq.crypto.channels import channel_id, day_tag, open_broadcast, open_key
 from qpq.crypto.errors import CryptoError
 from qpq.crypto.identity import SecretIdentity
-from qpq.mesh import counters, events
-from qpq.mesh.events import State
+from qpq.mesh import counters, effects, events
+from qpq.mesh.effects import State
 from qpq.mesh.records import OutboxState
 from qpq.store.database import Database
 from qpq.wire.body import decode_body
@@ -29,7 +29,7 @@ BERT = SecretIdentity(b"b" * 32)
 
 
 def states(station: Station) -> list[tuple[State, int]]:
-    return [(e.state, e.copies) for e in station.effects if isinstance(e, events.StateChanged)]
+    return [(e.state, e.copies) for e in station.effects if isinstance(e, effects.StateChanged)]
 
 
 # --- reading -----------------------------------------------------------------------------------------
@@ -40,8 +40,8 @@ def test_a_reader_is_shown_a_broadcast_of_the_channel_with_the_channels_id() -> 
     station.join()
     today = broadcast("rain", timestamp=UNIX)
     station.bring(1, news(today))
-    assert [effect for effect in station.effects if isinstance(effect, events.Deliver)] == [
-        events.Deliver(USER.address, today.commitment, WRITER.address, "rain", UNIX, urgent=False, channel=CHANNEL)
+    assert [effect for effect in station.effects if isinstance(effect, effects.Deliver)] == [
+        effects.Deliver(USER.address, today.commitment, WRITER.address, "rain", UNIX, urgent=False, channel=CHANNEL)
     ]
     (row,) = station.store.inbox.values()
     assert (row.text, row.channel, row.sent) == ("rain", CHANNEL, UNIX)
@@ -220,7 +220,7 @@ def test_only_what_may_be_of_the_channel_is_read_from_the_store() -> None:
     station = Station([1])
     station.bring(1, news(broadcast("goal", key=OTHER_KEY)))
     station.join()
-    assert [effect for effect in station.effects if isinstance(effect, events.Recall)] == []
+    assert [effect for effect in station.effects if isinstance(effect, effects.Recall)] == []
 
 
 def test_many_are_read_from_the_store_in_lots() -> None:
@@ -228,7 +228,7 @@ def test_many_are_read_from_the_store_in_lots() -> None:
     for number in range(40):
         station.bring(1, news(broadcast(f"{number:02}")))
     station.join()
-    lots = [len(effect.envelope_ids) for effect in station.effects if isinstance(effect, events.Recall)]
+    lots = [len(effect.envelope_ids) for effect in station.effects if isinstance(effect, effects.Recall)]
     assert lots == [16, 16, 8]
     assert len(station.shown()) == 40
 
@@ -322,7 +322,7 @@ def test_what_was_shown_longest_ago_gives_way_among_the_tombstones() -> None:
 def test_an_envelope_that_failed_to_be_stored_twice_is_let_go_once() -> None:
     station = Station([1])
     station.bring(1, news(RAIN))
-    (operations,) = [effect.operations for effect in station.effects if isinstance(effect, events.Persist)]
+    (operations,) = [effect.operations for effect in station.effects if isinstance(effect, effects.Persist)]
     station.tell(events.PersistFailed(operations, "full"))
     station.tell(events.PersistFailed(operations, "full"))
     assert len(station.core._flooded) == 0
@@ -361,7 +361,7 @@ def test_the_author_is_not_shown_the_own_broadcast_but_other_users_of_the_node_a
     station.join()
     station.join(user=BERT)
     station.post("sun")
-    assert [(e.user, e.text) for e in station.effects if isinstance(e, events.Deliver)] == [(BERT.address, "sun")]
+    assert [(e.user, e.text) for e in station.effects if isinstance(e, effects.Deliver)] == [(BERT.address, "sun")]
 
 
 def test_a_broadcast_is_queued_then_relayed_with_the_neighbours_that_took_it() -> None:

@@ -11,7 +11,7 @@ from qpq.crypto.identity import SecretIdentity
 from qpq.crypto.sealing import seal
 from qpq.mesh import events
 from qpq.mesh.clock import Clock
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.limits import Limits
 from qpq.mesh.records import Checkpoint
 from qpq.wire.body import Body, encode_body

@@ -31,7 +31,7 @@ from qpq.crypto.identity import Address, Identity, SecretIdentity
 from qpq.mesh import events
 from qpq.mesh.custody import MAX_GIVEN, Custody, Held, Place
 from qpq.mesh.due import Due
-from qpq.mesh.events import Persist, SendFrame, State
+from qpq.mesh.effects import Persist, SendFrame, State
 from qpq.mesh.flooded import cost_of
 from qpq.mesh.proofs import Proofs
 from qpq.mesh.quotas import Quotas

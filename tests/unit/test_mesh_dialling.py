@@ -9,29 +9,17 @@ import pytest
 
 from cores import World
 from qpq.crypto.identity import Identity, SecretIdentity, text_id
-from qpq.mesh import events
 from qpq.mesh.candidates import Candidates
 from qpq.mesh.chance import Chance
+from qpq.mesh.collecting import Effects
 from qpq.mesh.core import Core
 from qpq.mesh.dialling import Dialling, End
-from qpq.mesh.effects import Effects
-from qpq.mesh.events import (
-    Connect,
-    Dial,
-    DialFailed,
-    LinkDown,
-    LinkUp,
-    NetworkChanged,
-    PeerFound,
-    SetTimer,
-    Tick,
-    Undial,
-    Via,
-)
+from qpq.mesh.effects import Connect, Count, Notice, SetTimer
+from qpq.mesh.events import Dial, DialFailed, LinkDown, LinkUp, NetworkChanged, PeerFound, Tick, Undial, Via
 from qpq.mesh.limits import Limits
 
 if TYPE_CHECKING:
-    from qpq.mesh.events import Effect
+    from qpq.mesh.effects import Effect
 
 NODE = SecretIdentity(b"n" * 32)
 
@@ -98,10 +86,10 @@ def test_a_node_does_not_dial_itself() -> None:
     node = core()
     effects = node.handle(PeerFound("a:1", Via.MDNS, NODE.identity), 0.0)
     assert dialled(effects) == []
-    assert events.Count("peer.hint_self") in effects
+    assert Count("peer.hint_self") in effects
     effects = node.handle(Dial("b:1", identity=NODE.identity), 0.0)
     assert dialled(effects) == []
-    assert [effect.level for effect in effects if isinstance(effect, events.Notice)] == ["warning"]
+    assert [effect.level for effect in effects if isinstance(effect, Notice)] == ["warning"]
 
 
 def test_no_more_discovered_peers_are_dialled_than_wanted() -> None:
@@ -131,7 +119,7 @@ def test_a_dial_that_becomes_nothing_has_failed_after_its_time() -> None:
     node = core(dial_s=30.0)
     assert timer(node.handle(PeerFound("1:1", Via.MDNS, identity(1)), 0.0)) == 30.0
     effects = node.handle(Tick(), 30.0)
-    assert events.Count("dial.failed") in effects
+    assert Count("dial.failed") in effects
     (row,) = node.peers(30.0)
     assert (row.state, row.reason) == ("waiting", "no answer")
 
@@ -141,7 +129,7 @@ def test_a_timer_that_comes_in_time_finds_the_dial_failed_however_sums_are_round
         node = core(dial_s=30.0)
         at = timer(node.handle(PeerFound("1:1", Via.MDNS, identity(1)), 0.001 * step))
         assert at is not None
-        assert events.Count("dial.failed") in node.handle(Tick(), at)
+        assert Count("dial.failed") in node.handle(Tick(), at)
 
 
 def test_back_off_grows_from_a_second_to_five_minutes() -> None:
@@ -374,7 +362,7 @@ def test_a_thousand_false_records_push_out_neither_kept_nor_proven_nor_other_sou
         node.handle(PeerFound(f"beacon{number}:1", Via.BEACON, identity(100 + number)), 0.0)
     for number in range(1000):
         effects = node.handle(PeerFound(f"fake{number}:1", Via.MDNS, identity(1000 + number)), 1.0 + number)
-    assert events.Count("peer.hint_evicted") in effects
+    assert Count("peer.hint_evicted") in effects
     rows = node.peers(2000.0)
     addresses = {row.address for row in rows}
     assert len(rows) == 65
@@ -386,9 +374,9 @@ def test_when_all_are_proven_and_linked_a_newcomer_is_refused_and_counted() -> N
     for number in (1, 2):
         node.handle(LinkUp(number, identity(number), f"{number}:1", initiator=False), 0.0)
     effects = node.handle(PeerFound("new:1", Via.MDNS, identity(3)), 1.0)
-    assert events.Count("peer.hint_refused") in effects
+    assert Count("peer.hint_refused") in effects
     effects = node.handle(Dial("new:1", keep=False), 1.0)
-    assert [effect.level for effect in effects if isinstance(effect, events.Notice)] == ["warning"]
+    assert [effect.level for effect in effects if isinstance(effect, Notice)] == ["warning"]
 
 
 def test_a_silent_peer_that_came_by_itself_gives_way_when_all_are_proven() -> None:
@@ -436,9 +424,9 @@ def test_addresses_the_user_asked_for_are_limited_and_can_be_asked_for_again() -
     for number in range(2):
         node.handle(Dial(f"{number}:1"), 0.0)
     effects = node.handle(Dial("2:1"), 0.0)
-    assert [effect.level for effect in effects if isinstance(effect, events.Notice)] == ["warning"]
+    assert [effect.level for effect in effects if isinstance(effect, Notice)] == ["warning"]
     effects = node.handle(Dial("1:1", identity=identity(5)), 0.0)
-    assert not [effect for effect in effects if isinstance(effect, events.Notice)]
+    assert not [effect for effect in effects if isinstance(effect, Notice)]
 
 
 def test_a_discovered_address_becomes_kept_when_the_user_asks_for_it() -> None:
@@ -569,7 +557,7 @@ def test_what_discovery_found_is_no_wish_to_be_taken_back() -> None:
 
 def link(node: Core, number: int, who: int, now: float, address: str = "a:1") -> list[Effect]:
     effects = node.handle(LinkUp(number, identity(who), address, initiator=True), now)
-    return [effect for effect in effects if isinstance(effect, events.Notice)]
+    return [effect for effect in effects if isinstance(effect, Notice)]
 
 
 def known(node: Core, now: float, address: str = "a:1") -> Identity | None:
@@ -582,7 +570,7 @@ def test_another_key_at_a_kept_address_is_told_of_loudly_and_once() -> None:
     assert link(node, 1, 1, 1.0) == []
     node.handle(LinkDown(1, "gone"), 2.0)
     (notice,) = link(node, 2, 2, 3.0)
-    assert isinstance(notice, events.Notice)
+    assert isinstance(notice, Notice)
     assert notice.level == "warning"
     assert "THE KEY AT a:1 HAS CHANGED" in notice.text
     assert text_id(identity(1)) in notice.text
@@ -612,7 +600,7 @@ def test_a_wish_that_names_another_than_who_is_linked_already_is_told_at_once() 
     node = core()
     link(node, 1, 2, 1.0)
     effects = node.handle(Dial("a:1", known=identity(1)), 2.0)
-    assert [effect for effect in effects if isinstance(effect, events.Notice)]
+    assert [effect for effect in effects if isinstance(effect, Notice)]
     assert known(node, 2.0) == identity(1)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flood_kit import Station, broadcast, made_up, news, peer, short
 from qpq.crypto.identity import SecretIdentity
-from qpq.mesh import counters, events
+from qpq.mesh import counters, effects, events
 from qpq.mesh.flooded import Flooded, Held, cost_of
 from qpq.mesh.limits import MIB, Limits
 from qpq.mesh.records import Relayed
@@ -249,7 +249,7 @@ def test_a_store_that_fails_twice_undoes_once_and_answers_only_who_is_there() ->
     station = Station([1])
     message = sign_envelope(ANNA, recipient=BERT.address, payload=b"sealed", commitment=b"c" * 16)
     station.bring(1, Transfer(1, 1, 0, message))
-    operations = next(effect.operations for effect in station.effects if isinstance(effect, events.Persist))
+    operations = next(effect.operations for effect in station.effects if isinstance(effect, effects.Persist))
     station.clear()
     station.drop(1)
     station.tell(events.PersistFailed(operations, "full"))

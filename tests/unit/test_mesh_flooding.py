@@ -8,7 +8,7 @@ import pytest
 
 from flood_kit import UNIX, Station, broadcast, made_up, news, short
 from qpq.crypto.identity import SecretIdentity
-from qpq.mesh import counters, events
+from qpq.mesh import counters, effects, events
 from qpq.wire.envelope import envelope_id
 from qpq.wire.frames import Custody, CustodyCode, Graft, IHave, Prune, Reconcile, Role, Transfer
 
@@ -448,7 +448,7 @@ def test_no_answer_of_a_neighbour_makes_anything_of_another_s_envelope() -> None
     station.clear()
     answers = [(envelope_id(RAIN), code) for code in CustodyCode]
     station.bring(2, Custody(tuple(answers)))
-    assert [effect for effect in station.effects if isinstance(effect, events.Persist | events.StateChanged)] == []
+    assert [effect for effect in station.effects if isinstance(effect, effects.Persist | effects.StateChanged)] == []
 
 
 def test_the_answer_to_another_envelope_of_the_same_beginning_is_none_of_ours() -> None:

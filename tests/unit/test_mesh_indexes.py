@@ -9,7 +9,7 @@ from qpq.crypto.identity import Address, Identity
 from qpq.mesh import events
 from qpq.mesh.custody import Custody
 from qpq.mesh.due import Due
-from qpq.mesh.events import SendFrame, State
+from qpq.mesh.effects import SendFrame, State
 from qpq.mesh.inbox import Inbox
 from qpq.mesh.limits import Limits
 from qpq.mesh.outbox import Outbox

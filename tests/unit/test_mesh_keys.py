@@ -16,10 +16,10 @@ from qpq.crypto.identity import Address, SecretIdentity
 from qpq.mesh import counters, events
 from qpq.mesh.chance import Chance
 from qpq.mesh.clock import Clock
+from qpq.mesh.collecting import Effects
 from qpq.mesh.controls import Control
 from qpq.mesh.due import Due, Timer
-from qpq.mesh.effects import Effects
-from qpq.mesh.events import Persist
+from qpq.mesh.effects import Persist
 from qpq.mesh.giving import Reason
 from qpq.mesh.limits import Limits
 from qpq.mesh.pairs import PAIR_SESSIONS

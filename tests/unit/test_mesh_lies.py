@@ -12,7 +12,7 @@ from qpq.crypto.identity import Address, SecretIdentity
 from qpq.mesh import events
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.custody import Held, Place, Way
-from qpq.mesh.events import SendFrame
+from qpq.mesh.effects import SendFrame
 from qpq.mesh.flooded import cost_of
 from qpq.mesh.limits import Limits
 from qpq.mesh.quotas import Quotas

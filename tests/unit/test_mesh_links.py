@@ -10,18 +10,8 @@ from cores import World, pair
 from qpq.crypto.identity import Identity, SecretIdentity
 from qpq.mesh import events
 from qpq.mesh.core import Core
-from qpq.mesh.events import (
-    CloseLink,
-    Connect,
-    FrameReceived,
-    LinkDown,
-    LinkUp,
-    PeerFound,
-    SendFrame,
-    SetTimer,
-    Tick,
-    Via,
-)
+from qpq.mesh.effects import CloseLink, Connect, Count, NeighbourChanged, Persist, SendFrame, SetTimer
+from qpq.mesh.events import FrameReceived, LinkDown, LinkUp, PeerFound, Tick, Via
 from qpq.mesh.limits import Limits
 from qpq.mesh.links import TRANSITIONS, Link, LinkState, surplus
 from qpq.wire.announce import sign_announce
@@ -40,7 +30,7 @@ from qpq.wire.frames import (
 )
 
 if TYPE_CHECKING:
-    from qpq.mesh.events import Effect
+    from qpq.mesh.effects import Effect
     from qpq.wire.frames import Frame
 
 NODE = SecretIdentity(b"n" * 32)
@@ -85,7 +75,7 @@ def closed(effects: list[Effect]) -> list[tuple[int, int]]:
 
 
 def counted(effects: list[Effect]) -> set[str]:
-    return {effect.name for effect in effects if isinstance(effect, events.Count)}
+    return {effect.name for effect in effects if isinstance(effect, Count)}
 
 
 def frames() -> dict[type, Frame]:
@@ -104,14 +94,14 @@ def frames() -> dict[type, Frame]:
 def test_hello_goes_out_as_soon_as_a_link_is_up() -> None:
     effects = core().handle(up(), 1.0)
     assert len(sent(effects, Hello)) == 1
-    assert not any(isinstance(effect, events.NeighbourChanged) for effect in effects)
+    assert not any(isinstance(effect, NeighbourChanged) for effect in effects)
 
 
 def test_a_link_is_usable_when_both_have_greeted() -> None:
     node = core()
     node.handle(up(), 1.0)
     effects = node.handle(FrameReceived(1, hello()), 1.1)
-    assert events.NeighbourChanged(PEER.identity, up=True, address="[fe80::1]:7000") in effects
+    assert NeighbourChanged(PEER.identity, up=True, address="[fe80::1]:7000") in effects
     assert [frame.address for frame in sent(effects, Announce)] == [USER.address]
     (row,) = node.peers(2.0)
     assert (row.state, row.identity, row.role, row.since, row.link) == ("linked", PEER.identity, Role.RELAY, 1.1, 1)
@@ -347,7 +337,7 @@ def test_a_second_link_from_the_same_end_is_left_to_the_peer_to_close_for_a_whil
     assert closed(effects) == [(1, CloseCode.DUPLICATE)], "two links to one peer are the most"
     effects = node.handle(Tick(), 12.0)
     assert closed(effects) == [(2, CloseCode.DUPLICATE)]
-    assert not [effect for effect in effects if isinstance(effect, events.NeighbourChanged)]
+    assert not [effect for effect in effects if isinstance(effect, NeighbourChanged)]
     assert [row.link for row in node.peers(13.0)] == [3]
 
 
@@ -407,7 +397,7 @@ def test_a_core_that_has_stopped_does_nothing_more() -> None:
     node.handle(up(), 1.0)
     effects = node.handle(events.Shutdown(), 2.0)
     assert closed(effects) == [(1, CloseCode.SHUTDOWN)]
-    assert [type(effect) for effect in effects if isinstance(effect, events.Persist)] == [events.Persist]
+    assert [type(effect) for effect in effects if isinstance(effect, Persist)] == [Persist]
     assert node.handle(up(2), 3.0) == []
 
 
@@ -434,8 +424,6 @@ def test_a_second_dead_link_of_a_peer_does_not_end_its_neighbourhood() -> None:
         node.handle(up(number), 1.0)
         node.handle(FrameReceived(number, hello()), 1.0)
     effects = node.handle(LinkDown(2, "lost"), 2.0)
-    assert not [effect for effect in effects if isinstance(effect, events.NeighbourChanged)]
+    assert not [effect for effect in effects if isinstance(effect, NeighbourChanged)]
     assert [row.link for row in node.peers(2.0)] == [1]
-    assert events.NeighbourChanged(PEER.identity, up=False, address="[fe80::1]:7000") in node.handle(
-        LinkDown(1, "lost"), 3.0
-    )
+    assert NeighbourChanged(PEER.identity, up=False, address="[fe80::1]:7000") in node.handle(LinkDown(1, "lost"), 3.0)

@@ -13,7 +13,7 @@ from qpq.crypto.identity import Address, SecretIdentity
 from qpq.crypto.sealing import seal
 from qpq.mesh import events
 from qpq.mesh.due import Due
-from qpq.mesh.events import Persist, SendEnvelope, SendFrame, State
+from qpq.mesh.effects import Count, Deliver, Persist, SendEnvelope, SendFrame, SetTimer, State, StateChanged
 from qpq.mesh.limits import Limits
 from qpq.mesh.records import InboxInsert, TombstoneInsert
 from qpq.wire.body import MAX_TEXT, Body, encode_body
@@ -24,7 +24,7 @@ from qpq.wire.receipts import commitment
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qpq.mesh.events import Effect
+    from qpq.mesh.effects import Effect
     from qpq.wire.frames import Frame
 
 STRANGER = SecretIdentity(b"s" * 32)
@@ -107,8 +107,8 @@ def test_a_message_is_durable_before_its_receipt_and_before_it_is_shown() -> Non
     made = envelope(bert.user.address)
     (number,) = bert.wires
     effects = world.tell(bert, events.FrameReceived(number, Transfer(0, 1, 0, made)))
-    kinds = [type(effect) for effect in effects if not isinstance(effect, events.Count)]
-    assert kinds == [Persist, events.Deliver, SendFrame]
+    kinds = [type(effect) for effect in effects if not isinstance(effect, Count)]
+    assert kinds == [Persist, Deliver, SendFrame]
     (persist,) = [effect for effect in effects if isinstance(effect, Persist)]
     assert [type(operation) for operation in persist.operations] == [TombstoneInsert, InboxInsert]
     assert frames(effects) == [Receipt(((b"s" * 16, envelope_hash(made)),))]
@@ -130,7 +130,7 @@ def test_a_sender_stores_a_message_before_it_leaves() -> None:
     event = events.SendText(anna.user.address, bert.user.address, b"m" * 16, "hi", 1000)
     assert anna.core is not None
     kinds = [type(effect) for effect in anna.core.handle(event, world.now)]
-    assert kinds.index(Persist) < kinds.index(events.StateChanged) < kinds.index(SendFrame)
+    assert kinds.index(Persist) < kinds.index(StateChanged) < kinds.index(SendFrame)
 
 
 def test_a_message_waits_for_its_recipient_and_is_read_from_the_store_then() -> None:
@@ -805,7 +805,7 @@ def test_after_a_failed_persist_the_timer_is_asked_for_again() -> None:
     world.send(anna, STRANGER.address, ttl=1000)
     assert anna.core is not None
     effects = anna.core.handle(events.PersistFailed((), "disk"), world.now)
-    assert [effect for effect in effects if isinstance(effect, events.SetTimer)]
+    assert [effect for effect in effects if isinstance(effect, SetTimer)]
 
 
 def test_an_envelope_sent_again_is_read_from_the_store() -> None:

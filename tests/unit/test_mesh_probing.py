@@ -9,7 +9,7 @@ import pytest
 from cores import World
 from qpq.crypto.identity import Address, SecretIdentity, address_of
 from qpq.mesh import events
-from qpq.mesh.events import ProbeDone
+from qpq.mesh.effects import ProbeDone
 from qpq.wire.frames import Probe, ProbeKind
 from routing_net import Router, RoutingNet
 

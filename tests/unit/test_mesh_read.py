@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cores import World, pair
 from qpq.crypto.identity import Address, Identity
 from qpq.mesh import events
-from qpq.mesh.events import State
+from qpq.mesh.effects import Persist, State
 from qpq.mesh.inbox import Inbox
 from qpq.mesh.limits import Limits
 from qpq.mesh.records import Kept, MessageDelete
@@ -190,7 +190,7 @@ def test_a_message_between_users_of_one_node_makes_room_too() -> None:
     world.tell(node, events.MessagesRead(bert.address, ((first, anna.address),)))
     message = world.random.randbytes(16)
     effects = world.tell(node, events.SendText(anna.address, bert.address, message, "3", 60))
-    persisted = [one for effect in effects if isinstance(effect, events.Persist) for one in effect.operations]
+    persisted = [one for effect in effects if isinstance(effect, Persist) for one in effect.operations]
     assert MessageDelete(bert.address, first) in persisted
     assert [message.text for message in node.delivered] == ["1", "3"]
 

@@ -12,7 +12,7 @@ from qpq.crypto.identity import Address, Identity, SecretIdentity
 from qpq.crypto.sealing import seal
 from qpq.mesh import events
 from qpq.mesh.custody import Held, Place
-from qpq.mesh.events import Persist, SendFrame, State
+from qpq.mesh.effects import Persist, SendEnvelope, SendFrame, State
 from qpq.mesh.limits import Limits
 from qpq.mesh.links import Link
 from qpq.mesh.records import ProofInsert, RelayCopies, RelayDelete, RelayInsert
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from qpq.mesh.core import Core
-    from qpq.mesh.events import Effect
+    from qpq.mesh.effects import Effect
     from qpq.wire.frames import Frame
 
 STRANGER = SecretIdentity(b"s" * 32)
@@ -236,7 +236,7 @@ def test_an_envelope_that_comes_back_before_it_is_stored_is_stored_before_it_is_
     give(world, nodes["a"], nodes["b"], made)
     way = held(nodes["a"], made).link
     effects = core(nodes["a"]).handle(events.LinkDown(way, "gone"), world.now)
-    sent = [effect for effect in effects if isinstance(effect, events.SendEnvelope)]
+    sent = [effect for effect in effects if isinstance(effect, SendEnvelope)]
     assert [effect.envelope_id for effect in sent] == [envelope_id(made)]
     assert RelayInsert in stored(effects)
     assert effects.index(sent[0]) > kinds(effects).index(Persist)

@@ -15,7 +15,7 @@ from qpq.crypto.errors import IdentityError
 from qpq.crypto.identity import SecretIdentity
 from qpq.mesh import counters, events
 from qpq.mesh.custody import Place
-from qpq.mesh.events import State, StateChanged
+from qpq.mesh.effects import Effect, SendFrame, State, StateChanged
 from qpq.mesh.giving import Reason
 from qpq.mesh.limits import Limits
 from qpq.mesh.outbox import Outgoing
@@ -98,7 +98,7 @@ def restored(world: World, node: Node, copy: MemoryStore) -> None:
 def give(world: World, node: Node, envelope: Envelope) -> list[object]:
     """Let a neighbour bring an envelope; return what it is answered."""
     effects = world.tell(node, events.FrameReceived(next(iter(node.wires)), Transfer(0, 1, 0, envelope)))
-    frames = [effect.frame for effect in effects if isinstance(effect, events.SendFrame)]
+    frames = [effect.frame for effect in effects if isinstance(effect, SendFrame)]
     return [frame for frame in frames if isinstance(frame, Custody | Receipt)]
 
 
@@ -154,7 +154,7 @@ def test_how_a_message_is_sealed_is_told_with_each_of_its_states() -> None:
     told = []
     handle = core(anna).handle
 
-    def listen(event: events.Event, now: float) -> list[events.Effect]:
+    def listen(event: events.Event, now: float) -> list[Effect]:
         effects = handle(event, now)
         told.extend([(each.state, each.post_quantum) for each in effects if isinstance(each, StateChanged)])
         return effects
@@ -1114,7 +1114,7 @@ def test_an_end_that_could_not_be_written_is_told_with_how_the_message_was_seale
     told: list[StateChanged] = []
     handle = core(bert).handle
 
-    def listen(event: events.Event, now: float) -> list[events.Effect]:
+    def listen(event: events.Event, now: float) -> list[Effect]:
         effects = handle(event, now)
         told.extend([effect for effect in effects if isinstance(effect, StateChanged)])
         return effects
@@ -1140,7 +1140,7 @@ def test_a_state_that_could_not_be_written_is_told_with_how_the_message_is_seale
     told = []
     handle = core(first).handle
 
-    def listen(event: events.Event, now: float) -> list[events.Effect]:
+    def listen(event: events.Event, now: float) -> list[Effect]:
         effects = handle(event, now)
         told.extend([(each.state, each.post_quantum) for each in effects if isinstance(each, StateChanged)])
         return effects

@@ -7,8 +7,8 @@ import pytest
 from qpq.crypto.identity import Identity
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.chance import Chance
-from qpq.mesh.effects import Effects
-from qpq.mesh.events import Count, Notice, Persist, SendFrame, SetTimer
+from qpq.mesh.collecting import Effects
+from qpq.mesh.effects import Count, Notice, Persist, SendFrame, SetTimer
 from qpq.mesh.limits import KIB, MIB, Limits
 from qpq.mesh.penalties import Penalties
 from qpq.mesh.records import Checkpoint

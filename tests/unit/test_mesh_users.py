@@ -9,7 +9,7 @@ import pytest
 from cores import Node, World, pair
 from qpq.crypto.errors import CryptoError
 from qpq.crypto.identity import Address, Identity, SecretIdentity, address_of
-from qpq.mesh import events
+from qpq.mesh import effects, events
 from qpq.mesh.served import Heard, Served
 from qpq.mesh.users import Users
 from qpq.wire.announce import sign_announce, verify_announce
@@ -198,7 +198,7 @@ def test_a_user_who_is_gone_is_not_served_any_more_and_the_sender_stops_asking()
     assert anna.core.where(bert.user.address) is None
     row = anna.core.message(anna.user.address, message)
     assert row is not None
-    assert (row.state, row.attempts) == (events.State.RELAYED, 1), "carried about as for any other stranger"
+    assert (row.state, row.attempts) == (effects.State.RELAYED, 1), "carried about as for any other stranger"
 
 
 def test_a_renewed_announce_is_newer_than_the_last_and_than_what_was_heard() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qpq.crypto.identity import Address
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.records import InboxInsert, MessageDelete, OutboxInsert, OutboxState
 from qpq.store import keyring as keyring_module
 from qpq.store import sealing

@@ -12,7 +12,7 @@ import pytest
 from cores import World
 from qpq.crypto.identity import Address, Identity, SecretIdentity
 from qpq.mesh import events
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.records import (
     Checkpoint,
     InboxInsert,

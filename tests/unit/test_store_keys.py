@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qpq.crypto.identity import Address
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.records import (
     BundleDelete,
     BundlePut,

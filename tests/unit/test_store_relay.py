@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qpq.crypto.identity import Address, Identity, prefix_range, text_id
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.records import (
     Checkpoint,
     InboxInsert,

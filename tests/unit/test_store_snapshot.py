@@ -15,7 +15,7 @@ import pytest
 
 from cores import World
 from qpq.crypto.identity import Address, Identity
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.records import (
     BundleDelete,
     BundlePut,

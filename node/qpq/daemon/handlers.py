@@ -14,7 +14,7 @@ from qpq.daemon.acting import Acting
 from qpq.daemon.commands import MAX_LIMIT, FailedError, Role
 from qpq.daemon.handlers_mesh import MeshHandlers
 from qpq.daemon.handlers_people import PeopleHandlers
-from qpq.mesh import events
+from qpq.mesh import effects, events
 from qpq.netaddress import NetAddress
 from qpq.store.trust import Trust
 from qpq.wire.envelope import DEFAULT_TTL
@@ -65,7 +65,7 @@ class Handlers(Acting):
 
     # --- for watchers ----------------------------------------------------------------------------
 
-    def delivered(self, effect: events.Deliver) -> None:
+    def delivered(self, effect: effects.Deliver) -> None:
         """Tell who watches the user's inbox; a muted sender's message only waits there."""
         user = self._node.user_of(effect.user)
         if user is None or not self._node.control.is_watched(user.name):
@@ -84,9 +84,9 @@ class Handlers(Acting):
         }
         self._node.control.publish("message", fields, user.name)
 
-    def state_changed(self, effect: events.StateChanged) -> None:
+    def state_changed(self, effect: effects.StateChanged) -> None:
         """Tell who watches the sender's messages; that one is queued stands in the answer to ``send``."""
-        if effect.state is events.State.QUEUED:
+        if effect.state is effects.State.QUEUED:
             return
         user = self._node.user_of(effect.user)
         if user is not None and self._node.control.is_watched(user.name):
@@ -99,7 +99,7 @@ class Handlers(Acting):
             }
             self._node.control.publish("state", fields, user.name)
 
-    def neighbour_changed(self, effect: events.NeighbourChanged) -> None:
+    def neighbour_changed(self, effect: effects.NeighbourChanged) -> None:
         """Tell every watcher who is linked and who is not any more."""
         fields = {
             "id": text_id(effect.peer),

@@ -12,7 +12,7 @@ from qpq.crypto.identity import Identity, parse_base32, text_id
 from qpq.crypto.primitives import KEY_BYTES
 from qpq.daemon.acting import Acting
 from qpq.daemon.commands import FailedError, Role, UsageError
-from qpq.mesh import events
+from qpq.mesh import effects, events
 from qpq.netaddress import NetAddress
 from qpq.wire.envelope import DEFAULT_TTL
 
@@ -31,7 +31,7 @@ class MeshHandlers(Acting):
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
-        self._probes: dict[bytes, asyncio.Future[events.ProbeDone]] = {}
+        self._probes: dict[bytes, asyncio.Future[effects.ProbeDone]] = {}
 
     def table(self) -> Table:
         """Return command names and what carries them out."""
@@ -95,7 +95,7 @@ class MeshHandlers(Acting):
 
     # --- probes ----------------------------------------------------------------------------------
 
-    def probed(self, effect: events.ProbeDone) -> None:
+    def probed(self, effect: effects.ProbeDone) -> None:
         """Hand an answer to the command that waits for it."""
         waiting = self._probes.get(effect.token)
         if waiting is not None and not waiting.done():
@@ -205,7 +205,7 @@ class MeshHandlers(Acting):
             "id": text_id(event.message_id),
             "channel": channel.topic,
             "public": channel.kind is ChannelKind.OPEN,
-            "state": events.State.QUEUED.value,
+            "state": effects.State.QUEUED.value,
         }
 
     # --- peers given by hand ---------------------------------------------------------------------

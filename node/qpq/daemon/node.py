@@ -18,9 +18,9 @@ from qpq.discovery.config import DiscoveryConfig, MdnsMode
 from qpq.errors import QpqError
 from qpq.link.endpoint import Endpoint
 from qpq.link.limits import LinkLimits
-from qpq.mesh import events
+from qpq.mesh import effects, events
 from qpq.mesh.core import Core
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.limits import Limits
 from qpq.netaddress import NetAddress, NetAddressError
 from qpq.store.database import Database
@@ -135,21 +135,21 @@ class Node:
 
     # --- what the rooms tell each other ----------------------------------------------------------
 
-    def delivered(self, effect: events.Deliver) -> None:
+    def delivered(self, effect: effects.Deliver) -> None:
         """Show a message to whoever watches its user's inbox."""
         if self._handlers is not None:
             self._handlers.delivered(effect)
 
-    def state_changed(self, effect: events.StateChanged) -> None:
+    def state_changed(self, effect: effects.StateChanged) -> None:
         """Show a message's new state to whoever watches its sender."""
         if self._handlers is not None:
             self._handlers.state_changed(effect)
 
-    def probed(self, effect: events.ProbeDone) -> None:
+    def probed(self, effect: effects.ProbeDone) -> None:
         """Tell whoever asked how far somebody is."""
         self.handlers.mesh.probed(effect)
 
-    def neighbour_changed(self, effect: events.NeighbourChanged) -> None:
+    def neighbour_changed(self, effect: effects.NeighbourChanged) -> None:
         """Show a neighbour; look around quickly when one was lost."""
         if effect.up is not (effect.peer in self._linked):  # else only its users have changed
             self._linked ^= {effect.peer}

@@ -22,9 +22,9 @@ from qpq.daemon.lean import asyncio
 from qpq.daemon.shell import Shell
 from qpq.errors import QpqError
 from qpq.link.endpoint import Endpoint
-from qpq.mesh import events
+from qpq.mesh import effects, events
 from qpq.mesh.core import Core
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.store.database import Database
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_id, verify_envelope
 
@@ -200,18 +200,18 @@ class _Station:
         self._shell.close()
         await self._links.close_all(1.0)
 
-    def delivered(self, effect: events.Deliver) -> None:
+    def delivered(self, effect: effects.Deliver) -> None:
         """Note a message."""
         self.texts.append(effect.text)
 
-    def state_changed(self, effect: events.StateChanged) -> None:
+    def state_changed(self, effect: effects.StateChanged) -> None:
         """Note a state."""
         self.states.append(effect.state)
 
-    def probed(self, effect: events.ProbeDone) -> None:
+    def probed(self, effect: effects.ProbeDone) -> None:
         """Take no notice."""
 
-    def neighbour_changed(self, effect: events.NeighbourChanged) -> None:
+    def neighbour_changed(self, effect: effects.NeighbourChanged) -> None:
         """Take no notice."""
 
 

@@ -8,7 +8,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qpq.daemon.commands import FailedError
 from qpq.mesh import events
-from qpq.mesh.events import Persist
+from qpq.mesh.effects import (
+    CloseLink,
+    Connect,
+    Count,
+    Deliver,
+    NeighbourChanged,
+    Notice,
+    Persist,
+    ProbeDone,
+    Recall,
+    RecallTexts,
+    SendEnvelope,
+    SendFrame,
+    SendRefused,
+    SetTimer,
+    StateChanged,
+)
 from qpq.mesh.records import OutboxInsert
 from qpq.store.faults import StoreError
 from qpq.wire.envelope import decode_envelope
@@ -20,7 +36,8 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Address, Identity
     from qpq.mesh.core import Core
-    from qpq.mesh.events import Effect, Event
+    from qpq.mesh.effects import Effect
+    from qpq.mesh.events import Event
     from qpq.mesh.records import Operation, Store
     from qpq.wire.envelope import Envelope
     from qpq.wire.frames import Frame
@@ -54,19 +71,19 @@ class Links(Protocol):
 class Watcher(Protocol):
     """Who is told what people may want to see."""
 
-    def delivered(self, effect: events.Deliver) -> None:
+    def delivered(self, effect: Deliver) -> None:
         """A message for a local user is in the store."""
         ...
 
-    def state_changed(self, effect: events.StateChanged) -> None:
+    def state_changed(self, effect: StateChanged) -> None:
         """A local user's own message is in another state."""
         ...
 
-    def probed(self, effect: events.ProbeDone) -> None:
+    def probed(self, effect: ProbeDone) -> None:
         """A ping has been answered, or given up."""
         ...
 
-    def neighbour_changed(self, effect: events.NeighbourChanged) -> None:
+    def neighbour_changed(self, effect: NeighbourChanged) -> None:
         """A neighbour came, went, or serves other users."""
         ...
 
@@ -98,20 +115,20 @@ class Shell:
         self._refused: dict[bytes, str] = {}
         self._flushed: list[asyncio.Future[None]] = []
         self._do: dict[type[Effect], Callable[[Any], object]] = {
-            events.SendFrame: lambda effect: self._links.queue(effect.link, effect.frame),
-            events.SendEnvelope: self._send_envelope,
-            events.Recall: self._recall,
-            events.RecallTexts: self._recall_texts,
-            events.CloseLink: lambda effect: self._links.close(effect.link, effect.code, effect.reason),
-            events.Connect: lambda effect: self._links.connect(effect.address, effect.identity),
-            events.SetTimer: self._set_timer,
-            events.Count: self._count,
-            events.Notice: lambda effect: self._log.log(_LEVELS[effect.level], "%s", effect.text),
-            events.Deliver: lambda effect: self._loop.call_soon(watcher.delivered, effect),  # behind its receipt
-            events.SendRefused: self._send_refused,
-            events.StateChanged: watcher.state_changed,
-            events.ProbeDone: watcher.probed,
-            events.NeighbourChanged: watcher.neighbour_changed,
+            SendFrame: lambda effect: self._links.queue(effect.link, effect.frame),
+            SendEnvelope: self._send_envelope,
+            Recall: self._recall,
+            RecallTexts: self._recall_texts,
+            CloseLink: lambda effect: self._links.close(effect.link, effect.code, effect.reason),
+            Connect: lambda effect: self._links.connect(effect.address, effect.identity),
+            SetTimer: self._set_timer,
+            Count: self._count,
+            Notice: lambda effect: self._log.log(_LEVELS[effect.level], "%s", effect.text),
+            Deliver: lambda effect: self._loop.call_soon(watcher.delivered, effect),  # behind its receipt
+            SendRefused: self._send_refused,
+            StateChanged: watcher.state_changed,
+            ProbeDone: watcher.probed,
+            NeighbourChanged: watcher.neighbour_changed,
         }
 
     def put(self, event: Event) -> None:
@@ -165,7 +182,7 @@ class Shell:
                 self._store.apply(late)
             except StoreError as error:
                 self._log.warning("the store did not take a change: %s", error)
-                self._count(events.Count("store.late_failed"))
+                self._count(Count("store.late_failed"))
 
     def close(self) -> None:
         """Carry out what is left and stop the timers."""
@@ -188,7 +205,7 @@ class Shell:
                 stored = True
                 late.clear()
             except StoreError:
-                self._count(events.Count("store.group_failed"))
+                self._count(Count("store.group_failed"))
         for effects in lists:
             for effect in effects:
                 if type(effect) is not Persist:
@@ -213,17 +230,17 @@ class Shell:
             return False
         return True
 
-    def _send_envelope(self, effect: events.SendEnvelope) -> None:
+    def _send_envelope(self, effect: SendEnvelope) -> None:
         envelope = self._read(effect.envelope_id)
         if envelope is not None:
             self._links.queue(effect.link, Transfer(effect.hops, effect.copies, effect.age, envelope))
 
-    def _recall(self, effect: events.Recall) -> None:
+    def _recall(self, effect: Recall) -> None:
         read = (self._read(envelope_id) for envelope_id in effect.envelope_ids)
         recalled = events.Recalled(tuple(envelope for envelope in read if envelope is not None))
         self._loop.call_soon(self.put, recalled)  # what is recalled in lots lets others in between
 
-    def _recall_texts(self, effect: events.RecallTexts) -> None:
+    def _recall_texts(self, effect: RecallTexts) -> None:
         read = (self._sent(*message) for message in effect.messages)
         recalled = events.TextsRecalled(tuple(sent for sent in read if sent is not None))
         self._loop.call_soon(self.put, recalled)
@@ -241,7 +258,7 @@ class Shell:
 
     def _unreadable(self, error: StoreError | WireError) -> None:
         self._log.warning("a message in the store cannot be read and is left out: %s", error)
-        self._count(events.Count("store.unreadable"))
+        self._count(Count("store.unreadable"))
 
     def _read(self, envelope_id: bytes) -> Envelope | None:
         """Return an envelope from the store; None: it cannot be read, or has been deleted since."""
@@ -252,7 +269,7 @@ class Shell:
             self._unreadable(error)
             return None
 
-    def _set_timer(self, effect: events.SetTimer) -> None:
+    def _set_timer(self, effect: SetTimer) -> None:
         """Have the core woken by ``effect.at``.
 
         A timer that comes before stays: the core then asks anew, which costs less than a new timer for each message.
@@ -268,10 +285,10 @@ class Shell:
         self._timer = None
         self.put(events.Tick())
 
-    def _count(self, effect: events.Count) -> None:
+    def _count(self, effect: Count) -> None:
         self.counters[effect.name] = self.counters.get(effect.name, 0) + effect.amount
 
-    def _send_refused(self, effect: events.SendRefused) -> None:
+    def _send_refused(self, effect: SendRefused) -> None:
         self._refused[effect.message_id] = effect.reason
 
     def _cancel_flush(self) -> None:

@@ -9,7 +9,7 @@ from qpq.mesh import counters
 from qpq.mesh.controls import Control
 from qpq.mesh.custody import Place
 from qpq.mesh.due import Due
-from qpq.mesh.events import RecallTexts, StateChanged
+from qpq.mesh.effects import RecallTexts, StateChanged
 from qpq.mesh.outbox import Outgoing
 from qpq.mesh.records import BundleDelete, BundlePut
 from qpq.wire.body import SECRET_SIZE, BodyKind, KeysWanted, encode_body
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.controls import Controls
     from qpq.mesh.custody import Custody, Held
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.events import TextsRecalled
     from qpq.mesh.limits import Limits
     from qpq.mesh.resealing import Resealing

@@ -11,8 +11,8 @@ from qpq.mesh.timers import Timers
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
 
 _ANNOUNCERS = 4

@@ -10,7 +10,7 @@ from qpq.crypto.errors import CryptoError
 from qpq.crypto.identity import Address
 from qpq.crypto.primitives import tagged_hash
 from qpq.mesh import counters
-from qpq.mesh.events import Deliver, Recall, SendRefused, State, StateChanged
+from qpq.mesh.effects import Deliver, Recall, SendRefused, State, StateChanged
 from qpq.mesh.flooding import MAX_HOPS
 from qpq.mesh.inbox import MESSAGE_COST
 from qpq.mesh.keeping import Arrival
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import SecretIdentity
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
-    from qpq.mesh.effects import Effects
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.events import ChannelJoined, ChannelLeft, Recalled, SendBroadcast
     from qpq.mesh.flooded import Flooded, Held
     from qpq.mesh.flooding import Flooding

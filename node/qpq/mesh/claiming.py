@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.mesh.due import Due
-from qpq.mesh.events import Recall
+from qpq.mesh.effects import Recall
 from qpq.wire.envelope import envelope_hash, id_of
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.custody import Custody
     from qpq.mesh.deposits import Deposits
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.events import Recalled
     from qpq.mesh.receiving import Receiving
     from qpq.mesh.relaying import Relaying

@@ -16,8 +16,8 @@ from qpq.wire.envelope import encode_envelope, envelope_id
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.custody import Custody
-    from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.relaying import Relaying
     from qpq.mesh.sending import Sending

@@ -12,7 +12,7 @@ from qpq.crypto.identity import Identity, address_of
 from qpq.crypto.kem import standard_kem
 from qpq.mesh import events
 from qpq.mesh.due import Due
-from qpq.mesh.events import Notice, SendFrame, SetTimer
+from qpq.mesh.effects import Notice, SendFrame, SetTimer
 from qpq.mesh.limits import Limits
 from qpq.mesh.machines import Machines
 from qpq.mesh.records import MessageDelete, UserDelete
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.crypto.kem import Kem
-    from qpq.mesh.events import Effect, Event
+    from qpq.mesh.effects import Effect
+    from qpq.mesh.events import Event
     from qpq.mesh.links import Link
     from qpq.mesh.records import Row
     from qpq.mesh.rows import MessageRow, PeerRow, RouteRow, StoreRow

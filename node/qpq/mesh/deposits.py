@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qpq.mesh.due import Due
 
 if TYPE_CHECKING:
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.records import RelayInsert
     from qpq.mesh.timers import Timers

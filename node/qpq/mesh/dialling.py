@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING
 from qpq.crypto.identity import text_id
 from qpq.mesh import counters
 from qpq.mesh.candidates import Candidate, Candidates
-from qpq.mesh.events import Connect, Dial, Notice, PeerFound, Via
+from qpq.mesh.effects import Connect, Notice
+from qpq.mesh.events import Dial, PeerFound, Via
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from qpq.crypto.identity import Identity
     from qpq.mesh.chance import Chance
-    from qpq.mesh.effects import Effects
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.limits import Limits
 
 

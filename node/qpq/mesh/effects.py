@@ -1,111 +1,197 @@
-"""The list of effects that one event causes, in the order its caller must carry them out."""
+"""What comes out of the core: effects, which its caller must carry out in order.
+
+All are plain values. Times are seconds on the caller's monotonic clock, links are the small integers of
+``mesh.events``, socket addresses are text (``host:port``).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
-
-from qpq.mesh.events import Count, Persist, SendFrame
-from qpq.wire.frames import MAX_ANSWERS, MAX_PROOFS, Custody, CustodyCode, Receipt
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qpq.mesh.events import Effect
+    from qpq.crypto.identity import Address, Identity
     from qpq.mesh.records import Operation
+    from qpq.wire.frames import Frame
 
-ItemT = TypeVar("ItemT")
+
+class State(Enum):
+    """What the sender may believe about a message (DESIGN section 5, Receipts)."""
+
+    QUEUED = "queued"
+    RELAYED = "relayed"
+    DELIVERED = "delivered"
+    EXPIRED = "expired"
 
 
-class Effects:
-    """Collects what the machines want done.
+@dataclass(frozen=True, slots=True)
+class SendFrame:
+    """Send ``frame`` on ``link``; unknown or closing links swallow it (LinkDown follows)."""
 
-    The order: first everything that does not hang on the store, then one Persist with all
-    operations, then what may happen only once they are stored. Receipts and custody answers
-    of one event go as few frames a link, this node's receipts and what it takes into custody
-    always behind the Persist. Operations that nothing hangs on join the others, or come last.
+    link: int
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class SendEnvelope:
+    """Read the envelope ``envelope_id`` from the store and send it as TRANSFER with these fields."""
+
+    link: int
+    envelope_id: bytes
+    hops: int
+    copies: int
+    age: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Read these envelopes from the store and hand them back as one Recalled, even if none is there any more."""
+
+    envelope_ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecallTexts:
+    """Read these users' own messages (user, message id) from the store and hand them back as one TextsRecalled.
+
+    It comes even if none is on its way any more.
     """
 
-    __slots__ = ("_accepted", "_after", "_answers", "_first", "_notes", "_operations", "_passed", "_proofs")
-
-    def __init__(self) -> None:
-        self._clear()
-
-    def do(self, effect: Effect) -> None:
-        """Add what does not hang on the store."""
-        self._first.append(effect)
-
-    def count(self, name: str, amount: int = 1) -> None:
-        """Add to a counter."""
-        self._first.append(Count(name, amount))
-
-    def persist(self, operation: Operation) -> None:
-        """Add an operation to the event's one transaction."""
-        self._operations.append(operation)
-
-    def note(self, operation: Operation) -> None:
-        """Add an operation that nothing hangs on: alone it need not be written at once."""
-        self._notes.append(operation)
-
-    def after(self, effect: Effect) -> None:
-        """Add what must not happen before the transaction is durable."""
-        self._after.append(effect)
-
-    def prove(self, link: int, secret: bytes, envelope_hash: bytes) -> None:
-        """Add a receipt, which must not leave before the transaction is durable."""
-        self._proofs.setdefault(link, []).append((secret, envelope_hash))
-
-    def answer(self, link: int, envelope_id: bytes, code: CustodyCode) -> None:
-        """Add an answer to a TRANSFER that is not a receipt."""
-        self._answers.setdefault(link, []).append((envelope_id, code))
-
-    def accept(self, link: int, envelope_id: bytes, code: CustodyCode = CustodyCode.ACCEPTED) -> None:
-        """Add the answer that an envelope is kept, which must not leave before the transaction is durable."""
-        self._accepted.setdefault(link, []).append((envelope_id, code))
-
-    def pass_on(self, link: int, secret: bytes, envelope_hash: bytes) -> None:
-        """Add a receipt of another's; anybody can check it, so it need not wait."""
-        self._passed.setdefault(link, []).append((secret, envelope_hash))
-
-    @property
-    def persists(self) -> bool:
-        """Whether this event writes to the store."""
-        return bool(self._operations)
-
-    def take(self) -> list[Effect]:
-        """Return the effects in order and begin anew."""
-        effects = self._first
-        if self._answers:
-            _frames(effects, self._answers, Custody, MAX_ANSWERS)
-        if self._passed:
-            _frames(effects, self._passed, Receipt, MAX_PROOFS)
-        if self._operations:
-            effects.append(Persist((*self._operations, *self._notes)))
-        if self._accepted:
-            _frames(effects, self._accepted, Custody, MAX_ANSWERS)
-        effects += self._after
-        if self._proofs:
-            _frames(effects, self._proofs, Receipt, MAX_PROOFS)
-        if self._notes and not self._operations:
-            effects.append(Persist(tuple(self._notes), prompt=False))
-        self._clear()
-        return effects
-
-    def _clear(self) -> None:
-        self._first: list[Effect] = []
-        self._operations: list[Operation] = []
-        self._notes: list[Operation] = []
-        self._after: list[Effect] = []
-        self._proofs: dict[int, list[tuple[bytes, bytes]]] = {}
-        self._answers: dict[int, list[tuple[bytes, CustodyCode]]] = {}
-        self._accepted: dict[int, list[tuple[bytes, CustodyCode]]] = {}
-        self._passed: dict[int, list[tuple[bytes, bytes]]] = {}
+    messages: tuple[tuple[Address, bytes], ...]
 
 
-def _frames(
-    effects: list[Effect],
-    by_link: dict[int, list[ItemT]],
-    frame: Callable[[tuple[ItemT, ...]], Custody | Receipt],
-    most: int,
-) -> None:
-    for link, items in by_link.items():
-        effects += [SendFrame(link, frame(tuple(items[start : start + most]))) for start in range(0, len(items), most)]
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """Close ``link`` with an application error code (``wire.frames.CloseCode``) and a reason."""
+
+    link: int
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a connection to ``address``; with ``identity`` any other key is refused."""
+
+    address: str
+    identity: Identity | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Call back with Tick at ``at`` (seconds); replaces the timer asked for before."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Add ``amount`` to the counter ``name`` (named in ``mesh.counters``)."""
+
+    name: str
+    amount: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line for the log: ``level`` is ``debug``, ``info`` or ``warning``."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Apply ``operations`` (``mesh.records``) to the store as one transaction, before any later effect.
+
+    Later effects of this list and of all lists after it wait for the transaction. If the store
+    cannot take it, the rest of this list is left out and the core is told by PersistFailed.
+
+    Not ``prompt``: no later effect hangs on it, and a node that has lost it finds it out again. It may be carried
+    out a few milliseconds late, behind others, and nobody is told when the store cannot take it.
+    """
+
+    operations: tuple[Operation, ...]
+    prompt: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """A message for a local user has been stored; show it to whoever watches.
+
+    ``channel`` is empty, or the id of the channel it came through.
+    """
+
+    user: Address
+    message_id: bytes
+    sender: Address
+    text: str
+    received: int
+    urgent: bool
+    channel: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class SendRefused:
+    """A local user's message was not taken; ``reason`` is one line for that user."""
+
+    user: Address
+    message_id: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """A local user's own message changed its state.
+
+    ``post_quantum``: it is sealed in a session, with keys that hold against a quantum computer; False: to the
+    recipient's identity key, which does not; None: it waits for keys, or is not sealed, on this node or for a channel.
+    """
+
+    user: Address
+    message_id: bytes
+    state: State
+    copies: int = 0
+    post_quantum: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDone:
+    """A Ping is answered (``ok``) or given up; ``rtt`` seconds, ``path`` the nodes in between and the last."""
+
+    token: bytes
+    ok: bool
+    rtt: float
+    hops: int
+    path: tuple[Identity, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourChanged:
+    """A peer's first link became usable, its users changed, or its last link ended; for whoever watches."""
+
+    peer: Identity
+    up: bool
+    address: str = ""
+    users: tuple[Address, ...] = field(default=())
+
+
+Effect: TypeAlias = (
+    SendFrame
+    | SendEnvelope
+    | Recall
+    | RecallTexts
+    | CloseLink
+    | Connect
+    | SetTimer
+    | Count
+    | Notice
+    | Persist
+    | Deliver
+    | SendRefused
+    | StateChanged
+    | ProbeDone
+    | NeighbourChanged
+)

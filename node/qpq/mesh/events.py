@@ -1,13 +1,13 @@
-"""What goes into the core and what comes out of it: events and effects.
+"""What goes into the core: events; ``mesh.effects`` is what comes out of it.
 
-Both are plain values. Times are seconds on the caller's monotonic clock, links are
+All are plain values. Times are seconds on the caller's monotonic clock, links are
 small integers the caller hands out and never uses again, socket addresses are text
 (``host:port``) that the core only compares and passes on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -26,18 +26,6 @@ class Via(Enum):
     BEACON = "beacon"
     GROUP = "group"
     INBOUND = "inbound"
-
-
-class State(Enum):
-    """What the sender may believe about a message (DESIGN section 5, Receipts)."""
-
-    QUEUED = "queued"
-    RELAYED = "relayed"
-    DELIVERED = "delivered"
-    EXPIRED = "expired"
-
-
-# --- events: what happened -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,179 +307,4 @@ Event: TypeAlias = (
     | Recalled
     | TextsRecalled
     | Shutdown
-)
-
-
-# --- effects: what the caller must do, in order --------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class SendFrame:
-    """Send ``frame`` on ``link``; unknown or closing links swallow it (LinkDown follows)."""
-
-    link: int
-    frame: Frame
-
-
-@dataclass(frozen=True, slots=True)
-class SendEnvelope:
-    """Read the envelope ``envelope_id`` from the store and send it as TRANSFER with these fields."""
-
-    link: int
-    envelope_id: bytes
-    hops: int
-    copies: int
-    age: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recall:
-    """Read these envelopes from the store and hand them back as one Recalled, even if none is there any more."""
-
-    envelope_ids: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RecallTexts:
-    """Read these users' own messages (user, message id) from the store and hand them back as one TextsRecalled.
-
-    It comes even if none is on its way any more.
-    """
-
-    messages: tuple[tuple[Address, bytes], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CloseLink:
-    """Close ``link`` with an application error code (``wire.frames.CloseCode``) and a reason."""
-
-    link: int
-    code: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Connect:
-    """Open a connection to ``address``; with ``identity`` any other key is refused."""
-
-    address: str
-    identity: Identity | None
-
-
-@dataclass(frozen=True, slots=True)
-class SetTimer:
-    """Call back with Tick at ``at`` (seconds); replaces the timer asked for before."""
-
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Add ``amount`` to the counter ``name`` (named in ``mesh.counters``)."""
-
-    name: str
-    amount: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """One line for the log: ``level`` is ``debug``, ``info`` or ``warning``."""
-
-    level: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Persist:
-    """Apply ``operations`` (``mesh.records``) to the store as one transaction, before any later effect.
-
-    Later effects of this list and of all lists after it wait for the transaction. If the store
-    cannot take it, the rest of this list is left out and the core is told by PersistFailed.
-
-    Not ``prompt``: no later effect hangs on it, and a node that has lost it finds it out again. It may be carried
-    out a few milliseconds late, behind others, and nobody is told when the store cannot take it.
-    """
-
-    operations: tuple[Operation, ...]
-    prompt: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """A message for a local user has been stored; show it to whoever watches.
-
-    ``channel`` is empty, or the id of the channel it came through.
-    """
-
-    user: Address
-    message_id: bytes
-    sender: Address
-    text: str
-    received: int
-    urgent: bool
-    channel: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class SendRefused:
-    """A local user's message was not taken; ``reason`` is one line for that user."""
-
-    user: Address
-    message_id: bytes
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StateChanged:
-    """A local user's own message changed its state.
-
-    ``post_quantum``: it is sealed in a session, with keys that hold against a quantum computer; False: to the
-    recipient's identity key, which does not; None: it waits for keys, or is not sealed, on this node or for a channel.
-    """
-
-    user: Address
-    message_id: bytes
-    state: State
-    copies: int = 0
-    post_quantum: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeDone:
-    """A Ping is answered (``ok``) or given up; ``rtt`` seconds, ``path`` the nodes in between and the last."""
-
-    token: bytes
-    ok: bool
-    rtt: float
-    hops: int
-    path: tuple[Identity, ...]
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NeighbourChanged:
-    """A peer's first link became usable, its users changed, or its last link ended; for whoever watches."""
-
-    peer: Identity
-    up: bool
-    address: str = ""
-    users: tuple[Address, ...] = field(default=())
-
-
-Effect: TypeAlias = (
-    SendFrame
-    | SendEnvelope
-    | Recall
-    | RecallTexts
-    | CloseLink
-    | Connect
-    | SetTimer
-    | Count
-    | Notice
-    | Persist
-    | Deliver
-    | SendRefused
-    | StateChanged
-    | ProbeDone
-    | NeighbourChanged
 )

@@ -17,7 +17,7 @@ from qpq.mesh import counters
 from qpq.mesh.awaiting import Awaiting
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
-from qpq.mesh.events import SendEnvelope, SendFrame
+from qpq.mesh.effects import SendEnvelope, SendFrame
 from qpq.mesh.keeping import Arrival, Rates
 from qpq.mesh.reconciling import Sync
 from qpq.mesh.records import RelayCopies
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.flooded import Flooded, Held
     from qpq.mesh.keeping import Keeping
     from qpq.mesh.limits import Limits

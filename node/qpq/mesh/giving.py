@@ -14,9 +14,9 @@ from qpq.wire.body import SECRET_SIZE, BodyKind, Keys, Turn, encode_body
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh.chance import Chance
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.controls import Controls
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.routing import Routing
     from qpq.mesh.sessions import Sessions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from qpq.crypto.identity import address_of
 from qpq.mesh import counters
 from qpq.mesh.due import Due
-from qpq.mesh.events import SendFrame
+from qpq.mesh.effects import SendFrame
 from qpq.mesh.routes import MAX_HOPS, PERFECT, UNUSABLE, Offer, newness
 from qpq.mesh.served import Heard
 from qpq.wire.announce import verify_announce
@@ -16,8 +16,8 @@ from qpq.wire.frames import Route
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.events import LinkQuality
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link

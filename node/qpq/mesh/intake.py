@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qpq.mesh import counters
-from qpq.mesh.events import NeighbourChanged
+from qpq.mesh.effects import NeighbourChanged
 from qpq.mesh.links import Action, Flow, Link
 from qpq.mesh.served import Heard
 from qpq.wire.envelope import Mode, envelope_id
@@ -14,7 +14,7 @@ from qpq.wire.frames import CloseCode, Custody, CustodyCode, Transfer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qpq.mesh.effects import Effects
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.flooding import Flooding
     from qpq.mesh.neighbours import Neighbours
     from qpq.mesh.receiving import Receiving

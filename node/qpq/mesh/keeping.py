@@ -17,8 +17,8 @@ from qpq.wire.frames import SHORT_ID_SIZE, CustodyCode
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.flooded import Flooded
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link

@@ -10,12 +10,12 @@ from qpq.mesh.chance import Chance
 from qpq.mesh.channels import Channels
 from qpq.mesh.claiming import Claiming
 from qpq.mesh.clock import Clock
+from qpq.mesh.collecting import Effects
 from qpq.mesh.controls import Controls
 from qpq.mesh.custody import Custody
 from qpq.mesh.deposits import Deposits
 from qpq.mesh.dialling import Dialling
 from qpq.mesh.due import Timer
-from qpq.mesh.effects import Effects
 from qpq.mesh.flooded import Flooded
 from qpq.mesh.flooding import Flooding
 from qpq.mesh.giving import Giving

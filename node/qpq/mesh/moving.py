@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qpq.mesh import counters
 from qpq.mesh.custody import Lane, Place, Way
 from qpq.mesh.due import Due
-from qpq.mesh.events import SendEnvelope, SendFrame
+from qpq.mesh.effects import SendEnvelope, SendFrame
 from qpq.wire.frames import Transfer
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.custody import Custody, Destination, Held
     from qpq.mesh.deposits import Deposits
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.timers import Timers
     from qpq.mesh.ways import Hop, Ways

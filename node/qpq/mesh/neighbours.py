@@ -8,7 +8,7 @@ from qpq.mesh import counters
 from qpq.mesh.admission import admit
 from qpq.mesh.dialling import Dialling, End
 from qpq.mesh.due import Due
-from qpq.mesh.events import CloseLink, NeighbourChanged, Notice, SendFrame
+from qpq.mesh.effects import CloseLink, NeighbourChanged, Notice, SendFrame
 from qpq.mesh.links import Link, LinkState, surplus
 from qpq.mesh.rows import PeerRow
 from qpq.wire.frames import MAX_REASON, WIRE_VERSION, Bye, CloseCode, Hello
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpq.crypto.identity import Address, Identity
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.events import LinkDown, LinkUp
     from qpq.mesh.limits import Limits
     from qpq.mesh.penalties import Penalties

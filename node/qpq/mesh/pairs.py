@@ -11,7 +11,7 @@ from qpq.mesh.records import SessionDelete, SessionPut
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
-    from qpq.mesh.effects import Effects
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.limits import Limits
 
 PAIR_SESSIONS = 4

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qpq.crypto.errors import CryptoError
 from qpq.mesh import counters
-from qpq.mesh.events import Deliver, SendRefused, State, StateChanged
+from qpq.mesh.effects import Deliver, SendRefused, State, StateChanged
 from qpq.mesh.inbox import MESSAGE_COST
 from qpq.mesh.records import InboxInsert, Kept, MessageDelete, OutboxInsert, OutboxState, Queued
 from qpq.wire.body import PADDING_STEP, Body, encode_body, pad
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Address
     from qpq.mesh.asking import Asking
     from qpq.mesh.clock import Clock
-    from qpq.mesh.effects import Effects
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.events import SendText
     from qpq.mesh.inbox import Inbox
     from qpq.mesh.limits import Limits

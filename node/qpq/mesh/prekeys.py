@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from qpq.crypto.kem import Kem
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.timers import Timers
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from qpq.mesh import counters
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
-from qpq.mesh.events import ProbeDone, SendFrame
+from qpq.mesh.effects import ProbeDone, SendFrame
 from qpq.mesh.routes import MAX_HOPS
 from qpq.wire.frames import MAX_PATH, Probe, ProbeKind
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.events import Ping
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link

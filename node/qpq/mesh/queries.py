@@ -10,7 +10,7 @@ from qpq.mesh import counters
 from qpq.mesh.askers import HERE, Asker, Search, Tree, is_wide, token_of
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
-from qpq.mesh.events import SendFrame
+from qpq.mesh.effects import SendFrame
 from qpq.mesh.routes import MAX_HOPS, PERFECT
 from qpq.mesh.shares import Shares
 from qpq.wire.announce import sign_announce
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Address, Identity, SecretIdentity
     from qpq.mesh.chance import Chance
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link
     from qpq.mesh.routes import Destination, Routes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.mesh import counters
-from qpq.mesh.events import Deliver
+from qpq.mesh.effects import Deliver
 from qpq.mesh.giving import Reason
 from qpq.mesh.inbox import MESSAGE_COST
 from qpq.mesh.records import InboxInsert, Kept, MessageDelete, TombstoneDelete, TombstoneExpected, TombstoneInsert
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from qpq.mesh.asking import Asking
     from qpq.mesh.claiming import Claiming
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.custody import Custody, Held
-    from qpq.mesh.effects import Effects
     from qpq.mesh.giving import Giving
     from qpq.mesh.inbox import Inbox
     from qpq.mesh.links import Link

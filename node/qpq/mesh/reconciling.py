@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from qpq.mesh import counters
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
-from qpq.mesh.events import SendFrame
+from qpq.mesh.effects import SendFrame
 from qpq.wire.errors import WireError
 from qpq.wire.frames import MAX_SHORT_IDS, Graft, Reconcile
 from qpq.wire.reconcile import SALT_SIZE, initiate, respond
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.flooded import Flooded
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link

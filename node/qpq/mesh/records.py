@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from qpq.crypto.identity import Address, Identity
-    from qpq.mesh.events import State
+    from qpq.mesh.effects import State
 
 
 # --- operations ------------------------------------------------------------------------------

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Identity
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.custody import Custody
     from qpq.mesh.deposits import Deposits
-    from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link
     from qpq.mesh.posting import Posting

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qpq.crypto.errors import CryptoError
 from qpq.crypto.primitives import tagged_hash
 from qpq.mesh import counters
-from qpq.mesh.events import State, StateChanged
+from qpq.mesh.effects import State, StateChanged
 from qpq.mesh.records import OutboxReseal, Queued
 from qpq.wire.body import PADDING_STEP, SECRET_SIZE, Body, encode_body
 from qpq.wire.envelope import encode_envelope, envelope_hash, envelope_id
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import SecretIdentity
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
-    from qpq.mesh.effects import Effects
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.outbox import Outbox, Outgoing
     from qpq.mesh.relaying import Relaying
     from qpq.mesh.sending import Sending

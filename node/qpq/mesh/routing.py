@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qpq.crypto.identity import Identity, address_of
-from qpq.mesh.events import SendFrame
+from qpq.mesh.effects import SendFrame
 from qpq.mesh.hearing import Hearing
 from qpq.mesh.queries import Queries
 from qpq.mesh.routes import Routes, newness
@@ -18,8 +18,8 @@ from qpq.wire.frames import Retract
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh.chance import Chance
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.hearing import RouteListener
     from qpq.mesh.limits import Limits
     from qpq.mesh.served import Served

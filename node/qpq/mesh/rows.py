@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity
-    from qpq.mesh.events import State, Via
+    from qpq.mesh.effects import State
+    from qpq.mesh.events import Via
     from qpq.wire.frames import Role
 
 

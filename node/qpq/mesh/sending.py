@@ -17,10 +17,10 @@ from qpq.wire.frames import CustodyCode
 if TYPE_CHECKING:
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.custody import Custody, Held
     from qpq.mesh.deposits import Deposits
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link
     from qpq.mesh.served import Served

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 from qpq.mesh import counters
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
-from qpq.mesh.events import SendEnvelope
+from qpq.mesh.effects import SendEnvelope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from qpq.mesh.clock import Clock
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.flooded import Flooded
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qpq.mesh import counters
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
-from qpq.mesh.events import SendFrame
+from qpq.mesh.effects import SendFrame
 from qpq.mesh.routes import MAX_HOPS, alike, rank
 from qpq.wire.frames import MAX_RETRACTED, Retract, Role, Route
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Address, Identity
     from qpq.mesh.chance import Chance
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
-    from qpq.mesh.effects import Effects
     from qpq.mesh.limits import Limits
     from qpq.mesh.links import Link
     from qpq.mesh.routes import Destination, Offer, Rank, Routes

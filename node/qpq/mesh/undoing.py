@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qpq.mesh import counters
-from qpq.mesh.events import SendRefused, State, StateChanged
+from qpq.mesh.effects import SendRefused, State, StateChanged
 from qpq.mesh.outbox import Outgoing
 from qpq.mesh.records import (
     BundleDelete,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Identity
     from qpq.mesh.channels import Channels
+    from qpq.mesh.collecting import Effects
     from qpq.mesh.custody import Custody
-    from qpq.mesh.effects import Effects
     from qpq.mesh.events import PersistFailed
     from qpq.mesh.keeping import Keeping
     from qpq.mesh.neighbours import Neighbours

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
-    from qpq.mesh.events import State
+    from qpq.mesh.effects import State
 
 
 @dataclass(frozen=True, slots=True)

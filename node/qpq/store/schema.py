@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.store.faults import StoreDamagedError, StoreTooNewError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.records import (
     BundleDelete,
     BundlePut,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from qpq.mesh.events import State
+from qpq.mesh.effects import State
 from qpq.mesh.flooded import cost_of
 from qpq.mesh.records import (
     BundleDelete,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cores import plain_pair
-from qpq.mesh.effects import Effects
-from qpq.mesh.events import Count, Persist, SendFrame, State, StateChanged
+from qpq.mesh.collecting import Effects
+from qpq.mesh.effects import Count, Persist, SendFrame, State, StateChanged
 from qpq.mesh.records import OutboxState, TombstoneDelete
 from qpq.wire.frames import Receipt
 
 if TYPE_CHECKING:
     from qpq.mesh import events
+    from qpq.mesh.effects import Effect
 
 STATE = OutboxState(b"u" * 32, b"m" * 16, State.DELIVERED, 1)  # type: ignore[arg-type]
 STONE = TombstoneDelete(b"u" * 32, b"i" * 32)  # type: ignore[arg-type]
@@ -42,10 +43,10 @@ def test_a_note_joins_what_is_written_at_once() -> None:
 def test_a_receipt_is_told_before_it_is_written_since_it_proves_itself() -> None:
     world, anna, ben = plain_pair(1)
     message = world.send(anna, ben.user.address, "hi")
-    told: list[events.Effect] = []
+    told: list[Effect] = []
     handle = anna.core.handle
 
-    def listen(event: events.Event, now: float) -> list[events.Effect]:
+    def listen(event: events.Event, now: float) -> list[Effect]:
         effects = handle(event, now)
         told.extend(effects)
         return effects
