@@ -28,7 +28,8 @@ from qpq.mesh.routing import Routing
 from qpq.mesh.served import Served
 from qpq.mesh.timers import Timers
 from qpq.mesh.users import Users
-from qpq.wire.frames import SHORT_ID_SIZE, Announce, Hello, Probe, Query, Retract, Role, Route
+from qpq.wire.frames import Hello, Role
+from qpq.wire.frames_mesh import SHORT_ID_SIZE, Announce, Probe, Query, Retract, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,7 +13,8 @@ from qpq.wire.body import PADDING_STEP, decode_body, encode_body
 from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_id, verify_envelope
 from qpq.wire.errors import WireError
-from qpq.wire.frames import MAX_RANGES, Announce, Query, Receipt, Reconcile, Route, Skipped, Transfer
+from qpq.wire.frames import Receipt, Skipped, Transfer
+from qpq.wire.frames_mesh import MAX_RANGES, Announce, Query, Reconcile, Route
 from qpq.wire.query import verify_query
 from qpq.wire.receipts import receipt_id
 from qpq.wire.reconcile import Items, respond

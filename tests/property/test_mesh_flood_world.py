@@ -17,7 +17,8 @@ from qpq.crypto.channels import open_key
 from qpq.mesh import counters, effects, events
 from qpq.mesh.limits import Limits
 from qpq.wire.envelope import Mode, envelope_id
-from qpq.wire.frames import Custody, CustodyCode, Graft, IHave, Prune, Reconcile, Transfer
+from qpq.wire.frames import Custody, CustodyCode, Transfer
+from qpq.wire.frames_mesh import Graft, IHave, Prune, Reconcile
 from qpq.wire.reconcile import Items, initiate
 
 if TYPE_CHECKING:

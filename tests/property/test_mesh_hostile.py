@@ -22,7 +22,8 @@ from qpq.mesh.timers import Timers
 from qpq.wire.announce import sign_announce
 from qpq.wire.body import Body, Keys, KeysWanted, Turn, encode_body
 from qpq.wire.envelope import Envelope, Mode, envelope_hash, sign_envelope
-from qpq.wire.frames import Announce, Bye, CloseCode, Custody, CustodyCode, Hello, Receipt, Role, Skipped, Transfer
+from qpq.wire.frames import Bye, CloseCode, Custody, CustodyCode, Hello, Receipt, Role, Skipped, Transfer
+from qpq.wire.frames_mesh import Announce
 from qpq.wire.receipts import commitment
 from sim.kem import CheapKem
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from qpq.crypto.identity import Address, Identity, SecretIdentity
 from qpq.mesh.limits import Limits
 from qpq.wire.announce import sign_announce
-from qpq.wire.frames import Announce, Probe, ProbeKind, Query, Retract, Role, Route
+from qpq.wire.frames import Role
+from qpq.wire.frames_mesh import Announce, Probe, ProbeKind, Query, Retract, Route
 from qpq.wire.query import sign_query
 from routing_net import Router, RoutingNet
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from qpq.wire.errors import WireError
-from qpq.wire.frames import MAX_RANGES
+from qpq.wire.frames_mesh import MAX_RANGES
 from qpq.wire.reconcile import Items, initiate, respond
 
 SALTS = st.binary(min_size=8, max_size=8)

@@ -11,25 +11,8 @@ from qpq.wire.beacon import Beacon
 from qpq.wire.body import Body
 from qpq.wire.cbor import MAX_UINT
 from qpq.wire.envelope import MAX_TIME, MAX_TTL, Envelope, Mode
-from qpq.wire.frames import (
-    Announce,
-    Bye,
-    Custody,
-    CustodyCode,
-    Graft,
-    Hello,
-    IHave,
-    Probe,
-    ProbeKind,
-    Prune,
-    Query,
-    Receipt,
-    Reconcile,
-    Retract,
-    Role,
-    Route,
-    Transfer,
-)
+from qpq.wire.frames import Bye, Custody, CustodyCode, Hello, Receipt, Role, Transfer
+from qpq.wire.frames_mesh import Announce, Graft, IHave, Probe, ProbeKind, Prune, Query, Reconcile, Retract, Route
 
 U8 = st.integers(0, 2**8 - 1)
 U16 = st.integers(0, 2**16 - 1)

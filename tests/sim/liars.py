@@ -15,19 +15,8 @@ from qpq.errors import QpqError
 from qpq.mesh import events
 from qpq.wire.announce import sign_announce
 from qpq.wire.envelope import Mode, envelope_id, sign_envelope
-from qpq.wire.frames import (
-    Announce,
-    Custody,
-    CustodyCode,
-    Graft,
-    IHave,
-    Prune,
-    Query,
-    Receipt,
-    Reconcile,
-    Route,
-    Transfer,
-)
+from qpq.wire.frames import Custody, CustodyCode, Receipt, Transfer
+from qpq.wire.frames_mesh import Announce, Graft, IHave, Prune, Query, Reconcile, Route
 from qpq.wire.query import sign_query
 from qpq.wire.reconcile import SALT_SIZE, Items, initiate
 from sim.hosts import CoreHost

@@ -17,7 +17,8 @@ from qpq.mesh.records import OutboxState
 from qpq.store.database import Database
 from qpq.wire.body import decode_body
 from qpq.wire.envelope import Mode, envelope_hash, envelope_id, sign_envelope, verify_envelope
-from qpq.wire.frames import Custody, CustodyCode, Graft, Receipt, Transfer
+from qpq.wire.frames import Custody, CustodyCode, Receipt, Transfer
+from qpq.wire.frames_mesh import Graft
 from qpq.wire.receipts import commitment
 
 if TYPE_CHECKING:

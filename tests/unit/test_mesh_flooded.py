@@ -14,7 +14,8 @@ from qpq.mesh.flooded import Flooded, Held, cost_of
 from qpq.mesh.limits import MIB, Limits
 from qpq.mesh.records import Relayed
 from qpq.wire.envelope import envelope_id, sign_envelope
-from qpq.wire.frames import CustodyCode, IHave, Transfer
+from qpq.wire.frames import CustodyCode, Transfer
+from qpq.wire.frames_mesh import IHave
 
 ANNA, BERT = SecretIdentity(b"a" * 32), SecretIdentity(b"b" * 32)
 LINKS = [peer(number).identity for number in range(1, 6)]

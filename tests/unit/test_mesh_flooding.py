@@ -10,7 +10,8 @@ from flood_kit import UNIX, Station, broadcast, made_up, news, short
 from qpq.crypto.identity import SecretIdentity
 from qpq.mesh import counters, effects, events
 from qpq.wire.envelope import envelope_id
-from qpq.wire.frames import Custody, CustodyCode, Graft, IHave, Prune, Reconcile, Role, Transfer
+from qpq.wire.frames import Custody, CustodyCode, Role, Transfer
+from qpq.wire.frames_mesh import Graft, IHave, Prune, Reconcile
 
 RAIN = broadcast("rain")
 

@@ -18,7 +18,8 @@ from qpq.mesh.limits import Limits
 from qpq.mesh.quotas import Quotas
 from qpq.mesh.scores import Scores
 from qpq.wire.envelope import sign_envelope
-from qpq.wire.frames import CustodyCode, Query, Receipt
+from qpq.wire.frames import CustodyCode, Receipt
+from qpq.wire.frames_mesh import Query
 from qpq.wire.query import sign_query
 
 if TYPE_CHECKING:

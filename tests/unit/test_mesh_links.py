@@ -16,18 +16,8 @@ from qpq.mesh.limits import Limits
 from qpq.mesh.links import TRANSITIONS, Link, LinkState, surplus
 from qpq.wire.announce import sign_announce
 from qpq.wire.envelope import sign_envelope
-from qpq.wire.frames import (
-    Announce,
-    Bye,
-    CloseCode,
-    Custody,
-    CustodyCode,
-    Hello,
-    Receipt,
-    Role,
-    Skipped,
-    Transfer,
-)
+from qpq.wire.frames import Bye, CloseCode, Custody, CustodyCode, Hello, Receipt, Role, Skipped, Transfer
+from qpq.wire.frames_mesh import Announce
 
 if TYPE_CHECKING:
     from qpq.mesh.effects import Effect

@@ -10,7 +10,7 @@ from cores import World
 from qpq.crypto.identity import Address, SecretIdentity, address_of
 from qpq.mesh import events
 from qpq.mesh.effects import ProbeDone
-from qpq.wire.frames import Probe, ProbeKind
+from qpq.wire.frames_mesh import Probe, ProbeKind
 from routing_net import Router, RoutingNet
 
 NOBODY = SecretIdentity(b"0" * 32).address

@@ -11,7 +11,8 @@ import pytest
 from qpq.crypto.identity import Address, SecretIdentity, address_of
 from qpq.mesh.limits import Limits
 from qpq.wire.announce import sign_announce
-from qpq.wire.frames import Announce, Query, Retract, Role, Route
+from qpq.wire.frames import Role
+from qpq.wire.frames_mesh import Announce, Query, Retract, Route
 from qpq.wire.query import sign_query
 from routing_net import Router, RoutingNet
 

@@ -6,7 +6,8 @@ from flood_kit import Station, broadcast, made_up, news, short
 from qpq.crypto.identity import SecretIdentity
 from qpq.mesh import counters
 from qpq.wire.envelope import Envelope, envelope_hash, envelope_id, sign_envelope
-from qpq.wire.frames import Custody, CustodyCode, Graft, IHave, Prune, Receipt, Reconcile, Transfer
+from qpq.wire.frames import Custody, CustodyCode, Receipt, Transfer
+from qpq.wire.frames_mesh import Graft, IHave, Prune, Reconcile
 from qpq.wire.receipts import commitment
 from qpq.wire.reconcile import Items, initiate, respond
 

@@ -9,7 +9,7 @@ import pytest
 from qpq.crypto.identity import Identity, SecretIdentity
 from qpq.mesh.limits import Limits
 from qpq.mesh.routes import UNUSABLE, Destination, Offer, Routes, alike
-from qpq.wire.frames import Announce
+from qpq.wire.frames_mesh import Announce
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address

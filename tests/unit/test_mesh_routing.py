@@ -15,7 +15,8 @@ from qpq.mesh.routing import Hop
 from qpq.mesh.scores import Scores
 from qpq.mesh.served import Heard
 from qpq.wire.announce import sign_announce
-from qpq.wire.frames import Announce, Query, Retract, Role, Route
+from qpq.wire.frames import Role
+from qpq.wire.frames_mesh import Announce, Query, Retract, Route
 from routing_net import Router, RoutingNet
 
 STRANGER = SecretIdentity(b"s" * 32)

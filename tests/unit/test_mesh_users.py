@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +14,10 @@ from qpq.mesh import effects, events
 from qpq.mesh.served import Heard, Served
 from qpq.mesh.users import Users
 from qpq.wire.announce import sign_announce, verify_announce
-from qpq.wire.frames import Announce, CloseCode
+from qpq.wire.frames import CloseCode
+
+if TYPE_CHECKING:
+    from qpq.wire.frames_mesh import Announce
 
 NODE = SecretIdentity(b"n" * 32)
 PEER = SecretIdentity(b"p" * 32)

@@ -33,20 +33,13 @@ from qpq.wire.frames import (
     Custody,
     CustodyCode,
     Frame,
-    Graft,
     Hello,
-    IHave,
-    Probe,
-    ProbeKind,
-    Prune,
     Receipt,
-    Reconcile,
-    Retract,
     Role,
-    Route,
     Skipped,
     Transfer,
 )
+from qpq.wire.frames_mesh import Graft, IHave, Probe, ProbeKind, Prune, Reconcile, Retract, Route
 from qpq.wire.query import sign_query
 from qpq.wire.varint import encode_varint
 

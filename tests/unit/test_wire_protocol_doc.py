@@ -12,7 +12,7 @@ from qpq.discovery import beacon_sockets, dnssd, trickle
 from qpq.link import certificates, connection
 from qpq.mesh import pairs
 from qpq.mesh.limits import Limits
-from qpq.wire import beacon, body, codec, codec_mesh, envelope, frames, reconcile
+from qpq.wire import beacon, body, codec, codec_mesh, envelope, frames, frames_mesh, reconcile
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def test_every_file_of_vectors_is_named() -> None:
 def test_the_tables_of_numbers_are_those_of_the_program() -> None:
     assert table("## 4. Frames") == {kind.value: kind.name for kind in frames.FrameType}
     assert table("### 4.5 CUSTODY") == {code.value: code.name for code in frames.CustodyCode}
-    assert table("### 4.15 PROBE") == {kind.value: kind.name for kind in frames.ProbeKind}
+    assert table("### 4.15 PROBE") == {kind.value: kind.name for kind in frames_mesh.ProbeKind}
     assert table("### 4.16 Close codes") == {code.value: code.name for code in frames.CloseCode}
     assert table("## 8. Channels") == {kind.value: kind.name for kind in channels.ChannelKind}
     assert table("## 9. Set reconciliation") == {0: "SKIP", 1: "FINGERPRINT", 2: "LIST"}
@@ -83,14 +83,14 @@ def test_the_tables_of_numbers_are_those_of_the_program() -> None:
         ("the receiver's max_frame, at most {} bytes from this program", frames.MAX_FRAME),
         ("| max_frame | at least {} bytes;", frames.MIN_MAX_FRAME),
         ("with a path of more than {}, fits", (frames.MIN_MAX_FRAME - codec_mesh.PROBE_HEAD) // codec_mesh.KEY_ITEM),
-        ("| addresses in RETRACT | {} |", frames.MAX_RETRACTED),
-        ("| short ids in IHAVE, in GRAFT | {} |", frames.MAX_SHORT_IDS),
-        ("is the first {} bytes of an envelope id", frames.SHORT_ID_SIZE),
-        ("| ranges of RECONCILE | {} bytes |", frames.MAX_RANGES),
-        ("| path of PROBE | {} nodes |", frames.MAX_PATH),
+        ("| addresses in RETRACT | {} |", frames_mesh.MAX_RETRACTED),
+        ("| short ids in IHAVE, in GRAFT | {} |", frames_mesh.MAX_SHORT_IDS),
+        ("is the first {} bytes of an envelope id", frames_mesh.SHORT_ID_SIZE),
+        ("| ranges of RECONCILE | {} bytes |", frames_mesh.MAX_RANGES),
+        ("| path of PROBE | {} nodes |", frames_mesh.MAX_PATH),
         ("| topic of a channel | {} bytes of UTF-8 |", channels.MAX_TOPIC),
         ("| signers of an announcement channel | {} |", channels.MAX_SIGNERS),
-        ("items ({} in a frame)", frames.MAX_PATH + 6),
+        ("items ({} in a frame)", frames_mesh.MAX_PATH + 6),
         ("It adds {} bytes. The plaintext", channels.OVERHEAD),
         ("salt ({} bytes) || range", reconcile.SALT_SIZE),
         ("| first {} bytes of SHA-256(salt,", reconcile.FINGERPRINT_SIZE),
@@ -111,7 +111,7 @@ def test_the_tables_of_numbers_are_those_of_the_program() -> None:
         ("| extensions in HELLO | {} of", frames.MAX_EXTENSIONS),
         ("of {} bytes |\n| reason in BYE", frames.MAX_EXTENSION),
         ("| reason in BYE | {} bytes |", frames.MAX_REASON),
-        ("`kem_hash` has 0 or {} bytes", frames.KEM_HASH_SIZE),
+        ("`kem_hash` has 0 or {} bytes", frames_mesh.KEM_HASH_SIZE),
         ("| ttl | {} seconds |", envelope.MAX_TTL),
         ("the default is {} (7 days)", envelope.DEFAULT_TTL),
         ("largest point in time is {},", envelope.MAX_TIME),

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from qpq.wire.errors import FieldError, NotShortestError, TooLongError, TruncatedError, WireError
-from qpq.wire.frames import MAX_RANGES
+from qpq.wire.frames_mesh import MAX_RANGES
 from qpq.wire.reconcile import Items, initiate, respond
 
 SALT = b"saltsalt"

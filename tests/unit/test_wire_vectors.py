@@ -19,7 +19,8 @@ from qpq.wire.beacon import decode_beacon, encode_beacon
 from qpq.wire.body import PADDING_STEP, Keys, KeysWanted, Turn, decode_body, encode_body
 from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_hash, envelope_id, verify_envelope
-from qpq.wire.frames import Announce, Query, Receipt, Reconcile, Route, Skipped, Transfer
+from qpq.wire.frames import Receipt, Skipped, Transfer
+from qpq.wire.frames_mesh import Announce, Query, Reconcile, Route
 from qpq.wire.query import query_hash, verify_query
 from qpq.wire.receipts import commitment, receipt_id
 from qpq.wire.reconcile import Items, initiate, respond

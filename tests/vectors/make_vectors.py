@@ -10,7 +10,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -52,21 +52,12 @@ from qpq.wire.envelope import (
     envelope_id,
     sign_envelope,
 )
-from qpq.wire.frames import (
-    Announce,
-    Bye,
-    CloseCode,
-    Custody,
-    CustodyCode,
-    Frame,
-    Hello,
-    Receipt,
-    Role,
-    Skipped,
-    Transfer,
-)
+from qpq.wire.frames import Bye, CloseCode, Custody, CustodyCode, Frame, Hello, Receipt, Role, Skipped, Transfer
 from qpq.wire.receipts import commitment
 from qpq.wire.varint import encode_varint
+
+if TYPE_CHECKING:
+    from qpq.wire.frames_mesh import Announce
 
 
 def build() -> dict[str, Document]:

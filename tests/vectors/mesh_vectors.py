@@ -35,23 +35,8 @@ from qpq.wire.announce import sign_announce
 from qpq.wire.body import Body, encode_body
 from qpq.wire.codec import FrameEncoder
 from qpq.wire.envelope import Envelope, Mode, envelope_id, sign_envelope
-from qpq.wire.frames import (
-    Bye,
-    CloseCode,
-    Frame,
-    Graft,
-    Hello,
-    IHave,
-    Probe,
-    ProbeKind,
-    Prune,
-    Query,
-    Reconcile,
-    Retract,
-    Route,
-    Skipped,
-    Transfer,
-)
+from qpq.wire.frames import Bye, CloseCode, Frame, Hello, Skipped, Transfer
+from qpq.wire.frames_mesh import Graft, IHave, Probe, ProbeKind, Prune, Query, Reconcile, Retract, Route
 from qpq.wire.query import query_hash, sign_query
 from qpq.wire.reconcile import Items, initiate, respond
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from qpq.mesh.limits import Limits
-    from qpq.wire.frames import Query
+    from qpq.wire.frames_mesh import Query
 
 HERE = 0
 """The number that no link has, for what this node itself has asked."""

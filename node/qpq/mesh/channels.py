@@ -27,7 +27,7 @@ from qpq.mesh.rows import MessageRow
 from qpq.wire.body import Body, decode_body, encode_body, pad
 from qpq.wire.envelope import COMMITMENT_SIZE, MAX_TTL, Mode, envelope_id, sign_envelope
 from qpq.wire.errors import WireError
-from qpq.wire.frames import SHORT_ID_SIZE
+from qpq.wire.frames_mesh import SHORT_ID_SIZE
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import SecretIdentity

@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from qpq.mesh.timers import Timers
-from qpq.wire.frames import SHORT_ID_SIZE
+from qpq.wire.frames_mesh import SHORT_ID_SIZE
 from qpq.wire.reconcile import Items
 
 if TYPE_CHECKING:

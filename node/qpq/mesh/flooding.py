@@ -23,7 +23,8 @@ from qpq.mesh.reconciling import Sync
 from qpq.mesh.records import RelayCopies
 from qpq.mesh.supplying import FRAMING
 from qpq.wire.envelope import envelope_id, verify_envelope
-from qpq.wire.frames import MAX_SHORT_IDS, SHORT_ID_SIZE, CustodyCode, Graft, IHave, Prune, Transfer
+from qpq.wire.frames import CustodyCode, Transfer
+from qpq.wire.frames_mesh import MAX_SHORT_IDS, SHORT_ID_SIZE, Graft, IHave, Prune
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,7 +12,7 @@ from qpq.mesh.effects import SendFrame
 from qpq.mesh.routes import MAX_HOPS, PERFECT, UNUSABLE, Offer, newness
 from qpq.mesh.served import Heard
 from qpq.wire.announce import verify_announce
-from qpq.wire.frames import Route
+from qpq.wire.frames_mesh import Route
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from qpq.mesh.telling import Telling
     from qpq.mesh.timers import Timers
     from qpq.mesh.users import Users
-    from qpq.wire.frames import Announce, Retract
+    from qpq.wire.frames_mesh import Announce, Retract
 
 _SMOOTHING = 0.125
 _HYSTERESIS = 2

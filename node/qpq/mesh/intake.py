@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from qpq.mesh.routing import Routing
     from qpq.mesh.sending import Sending
     from qpq.mesh.served import Served
-    from qpq.wire.frames import Announce, Frame
+    from qpq.wire.frames import Frame
+    from qpq.wire.frames_mesh import Announce
 
 _HEARD = {
     Heard.NEW: counters.ANNOUNCE_STORED,

@@ -12,7 +12,8 @@ from qpq.mesh.due import Due
 from qpq.mesh.flooded import Held
 from qpq.mesh.records import KnownDelete, KnownInsert, RelayDelete, RelayInsert
 from qpq.wire.envelope import encode_envelope
-from qpq.wire.frames import SHORT_ID_SIZE, CustodyCode
+from qpq.wire.frames import CustodyCode
+from qpq.wire.frames_mesh import SHORT_ID_SIZE
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity

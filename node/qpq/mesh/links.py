@@ -6,23 +6,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from qpq.mesh.buckets import Bucket
-from qpq.wire.frames import (
-    Announce,
-    Bye,
-    Custody,
-    Graft,
-    Hello,
-    IHave,
-    Probe,
-    Prune,
-    Query,
-    Receipt,
-    Reconcile,
-    Retract,
-    Route,
-    Skipped,
-    Transfer,
-)
+from qpq.wire.frames import Bye, Custody, Hello, Receipt, Skipped, Transfer
+from qpq.wire.frames_mesh import Announce, Graft, IHave, Probe, Prune, Query, Reconcile, Retract, Route
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Identity

@@ -10,7 +10,7 @@ from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
 from qpq.mesh.effects import ProbeDone, SendFrame
 from qpq.mesh.routes import MAX_HOPS
-from qpq.wire.frames import MAX_PATH, Probe, ProbeKind
+from qpq.wire.frames_mesh import MAX_PATH, Probe, ProbeKind
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity

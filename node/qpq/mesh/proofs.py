@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from qpq.wire.frames import SHORT_ID_SIZE
+from qpq.wire.frames_mesh import SHORT_ID_SIZE
 from qpq.wire.receipts import receipt_id
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from qpq.mesh.telling import Telling
     from qpq.mesh.timers import Timers
     from qpq.mesh.users import Users
-    from qpq.wire.frames import Announce, Query
+    from qpq.wire.frames_mesh import Announce, Query
 
 _SWEEP = 2
 """Addresses asked for, the oldest, that are looked at for each one that comes."""

@@ -19,7 +19,7 @@ from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
 from qpq.mesh.effects import SendFrame
 from qpq.wire.errors import WireError
-from qpq.wire.frames import MAX_SHORT_IDS, Graft, Reconcile
+from qpq.wire.frames_mesh import MAX_SHORT_IDS, Graft, Reconcile
 from qpq.wire.reconcile import SALT_SIZE, initiate, respond
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from qpq.mesh.quotas import Quotas
 from qpq.mesh.records import KnownDelete, ProofInsert, RelayCopies, RelayDelete, Relayed, RelayInsert
 from qpq.mesh.rows import StoreRow
 from qpq.wire.envelope import Mode, encode_envelope, verify_envelope
-from qpq.wire.frames import SHORT_ID_SIZE, CustodyCode
+from qpq.wire.frames import CustodyCode
+from qpq.wire.frames_mesh import SHORT_ID_SIZE
 from qpq.wire.receipts import receipt_id
 
 if TYPE_CHECKING:

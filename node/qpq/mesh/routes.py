@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Address, Identity
     from qpq.mesh.limits import Limits
-    from qpq.wire.frames import Announce
+    from qpq.wire.frames_mesh import Announce
 
 PERFECT = 16
 """The cost of a link that loses nothing and answers at once."""

@@ -13,7 +13,7 @@ from qpq.mesh.routes import Routes, newness
 from qpq.mesh.rows import RouteRow
 from qpq.mesh.scores import Scores
 from qpq.mesh.telling import Telling
-from qpq.wire.frames import Retract
+from qpq.wire.frames_mesh import Retract
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity

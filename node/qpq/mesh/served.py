@@ -10,7 +10,7 @@ from qpq.wire.announce import verify_announce
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Identity
-    from qpq.wire.frames import Announce
+    from qpq.wire.frames_mesh import Announce
 
 
 class Heard(Enum):

@@ -9,7 +9,8 @@ from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
 from qpq.mesh.effects import SendFrame
 from qpq.mesh.routes import MAX_HOPS, alike, rank
-from qpq.wire.frames import MAX_RETRACTED, Retract, Role, Route
+from qpq.wire.frames import Role
+from qpq.wire.frames_mesh import MAX_RETRACTED, Retract, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from qpq.wire.announce import sign_announce
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
-    from qpq.wire.frames import Announce
+    from qpq.wire.frames_mesh import Announce
 
 _MAX_U32 = 0xFFFF_FFFF
 

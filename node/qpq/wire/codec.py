@@ -30,12 +30,12 @@ from qpq.wire.frames import (
     Frame,
     FrameType,
     Hello,
-    Probe,
     Receipt,
     Role,
     Skipped,
     Transfer,
 )
+from qpq.wire.frames_mesh import Probe
 from qpq.wire.keytable import KeyTable
 from qpq.wire.varint import decode_varint, encode_varint
 

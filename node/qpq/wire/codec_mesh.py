@@ -10,20 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qpq.wire.cbor import array_head, byte_string, expect, uint
 from qpq.wire.errors import FieldError, ShapeError
-from qpq.wire.frames import (
-    Announce,
-    Frame,
-    FrameType,
-    Graft,
-    IHave,
-    Probe,
-    ProbeKind,
-    Prune,
-    Query,
-    Reconcile,
-    Retract,
-    Route,
-)
+from qpq.wire.frames import Frame, FrameType
+from qpq.wire.frames_mesh import Announce, Graft, IHave, Probe, ProbeKind, Prune, Query, Reconcile, Retract, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable

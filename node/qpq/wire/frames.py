@@ -10,9 +10,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from qpq.wire.errors import FieldError
+from qpq.wire.fields import U8, U16, U32, U64, exactly, within
+from qpq.wire.frames_mesh import Announce, Graft, IHave, Probe, Prune, Query, Reconcile, Retract, Route
 
 if TYPE_CHECKING:
-    from qpq.crypto.identity import Address, Identity
     from qpq.wire.envelope import Envelope
 
 WIRE_VERSION: Final = 1
@@ -27,24 +28,9 @@ MAX_EXTENSION: Final = 32
 """Bytes of one extension's value."""
 MAX_PROOFS: Final = 16
 MAX_ANSWERS: Final = 16
-MAX_RETRACTED: Final = 16
-MAX_SHORT_IDS: Final = 32
-SHORT_ID_SIZE: Final = 16
-"""Bytes of an envelope id that IHAVE, GRAFT and RECONCILE name it by: its first."""
-MAX_RANGES: Final = 900
-"""Bytes of one RECONCILE's ranges: a packet's worth."""
-MAX_PATH: Final = 64
-TOKEN_SIZE: Final = 8
 MAX_REASON: Final = 128
 """Bytes of a BYE's reason in UTF-8."""
-KEM_HASH_SIZE: Final = 12
 
-_U8 = 0xFF
-_U16 = 0xFFFF
-_U32 = 0xFFFF_FFFF
-_U64 = 0xFFFF_FFFF_FFFF_FFFF
-_KEY = 32
-_SIGNATURE = 64
 _RECEIPT_SECRET = 16
 _HASH = 32
 _MAX_TIME = 253_402_300_799  # the last second of the year 9999
@@ -132,19 +118,19 @@ class Hello:
 
     def __post_init__(self) -> None:
         """Refuse what the wire cannot carry."""
-        _within("version_min", self.version_min, 1, self.version_max)
-        _within("version_max", self.version_max, 1, _U8)
-        _within("features", self.features, 0, _U64)
-        _within("boot", self.boot, 0, _U32)
-        _within("time", self.time, 0, _MAX_TIME)
-        _within("load", self.load, 0, _U8)
-        _within("links", self.links, 0, _U16)
-        _within("max_frame", self.max_frame, MIN_MAX_FRAME, _U32)
-        _within("store_free", self.store_free, 0, _U32)
-        _within("number of extensions", len(self.extensions), 0, MAX_EXTENSIONS)
+        within("version_min", self.version_min, 1, self.version_max)
+        within("version_max", self.version_max, 1, U8)
+        within("features", self.features, 0, U64)
+        within("boot", self.boot, 0, U32)
+        within("time", self.time, 0, _MAX_TIME)
+        within("load", self.load, 0, U8)
+        within("links", self.links, 0, U16)
+        within("max_frame", self.max_frame, MIN_MAX_FRAME, U32)
+        within("store_free", self.store_free, 0, U32)
+        within("number of extensions", len(self.extensions), 0, MAX_EXTENSIONS)
         for key, value in self.extensions.items():
-            _within("extension key", key, 0, _U16)
-            _within("extension length", len(value), 0, MAX_EXTENSION)
+            within("extension key", key, 0, U16)
+            within("extension length", len(value), 0, MAX_EXTENSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +144,7 @@ class Transfer:
 
     def __post_init__(self) -> None:
         """Refuse what the wire cannot carry."""
-        if not (0 <= self.hops <= _U8 and 0 <= self.copies <= _U8 and 0 <= self.age <= _U32):
+        if not (0 <= self.hops <= U8 and 0 <= self.copies <= U8 and 0 <= self.age <= U32):
             raise FieldError(f"hops {self.hops}, copies {self.copies} or age {self.age} does not fit the wire")
 
 
@@ -170,7 +156,7 @@ class Receipt:
 
     def __post_init__(self) -> None:
         """Refuse what the wire cannot carry."""
-        _within("number of proofs", len(self.proofs), 1, MAX_PROOFS)
+        within("number of proofs", len(self.proofs), 1, MAX_PROOFS)
         for secret, envelope_hash in self.proofs:
             if len(secret) != _RECEIPT_SECRET or len(envelope_hash) != _HASH:
                 raise FieldError("a proof is a secret of 16 bytes and a hash of 32")
@@ -184,167 +170,9 @@ class Custody:
 
     def __post_init__(self) -> None:
         """Refuse what the wire cannot carry."""
-        _within("number of answers", len(self.answers), 1, MAX_ANSWERS)
+        within("number of answers", len(self.answers), 1, MAX_ANSWERS)
         for envelope_id, _code in self.answers:
-            _exactly("envelope id", envelope_id, _HASH)
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """A user says, signed with the address key, which node serves it (wire.announce).
-
-    ``boot`` and ``counter`` order announces; ``kem_hash`` is the first 12 bytes of the hash of
-    the KEM key or empty; ``hops`` is outside the signature.
-    """
-
-    hops: int
-    address: Address
-    node: Identity
-    boot: int
-    counter: int
-    capabilities: int
-    kem_hash: bytes
-    signature: bytes
-
-    def __post_init__(self) -> None:
-        """Refuse what the wire cannot carry."""
-        _within("hops", self.hops, 0, _U8)
-        _exactly("address", self.address, _KEY)
-        _exactly("node", self.node, _KEY)
-        _within("boot", self.boot, 0, _U32)
-        _within("counter", self.counter, 0, _U32)
-        _within("capabilities", self.capabilities, 0, _U32)
-        if self.kem_hash:
-            _exactly("kem_hash", self.kem_hash, KEM_HASH_SIZE)
-        _exactly("signature", self.signature, _SIGNATURE)
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A neighbour's route to an announced address.
-
-    ``hops`` links (1 or more) and ``cost`` (sixteenths of a perfect link, 65535: unusable) are the
-    neighbour's own word, nobody signs them; ``announce`` is what the owner signed, its ``hops`` 0.
-    """
-
-    hops: int
-    cost: int
-    announce: Announce
-
-    def __post_init__(self) -> None:
-        """Refuse what the wire cannot carry."""
-        _within("hops", self.hops, 1, _U8)
-        _within("cost", self.cost, 0, _U16)
-        _within("hops of the announce", self.announce.hops, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Retract:
-    """The sender's routes to 1 to 16 addresses are gone."""
-
-    addresses: tuple[Address, ...]
-
-    def __post_init__(self) -> None:
-        """Refuse what the wire cannot carry."""
-        _within("number of addresses", len(self.addresses), 1, MAX_RETRACTED)
-        for address in self.addresses:
-            _exactly("address", address, _KEY)
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A node asks the mesh for a route to ``target``; signed by the asking node (wire.query).
-
-    ``boot`` and ``counter`` order one asker's queries; ``hops`` is outside the signature.
-    """
-
-    hops: int
-    target: Address
-    asker: Identity
-    boot: int
-    counter: int
-    signature: bytes
-
-    def __post_init__(self) -> None:
-        """Refuse what the wire cannot carry."""
-        _within("hops", self.hops, 0, _U8)
-        _exactly("target", self.target, _KEY)
-        _exactly("asker", self.asker, _KEY)
-        _within("boot", self.boot, 0, _U32)
-        _within("counter", self.counter, 0, _U32)
-        _exactly("signature", self.signature, _SIGNATURE)
-
-
-@dataclass(frozen=True, slots=True)
-class IHave:
-    """Short ids (16 bytes, 1 to 32) of flooded envelopes that the sender holds."""
-
-    short_ids: tuple[bytes, ...]
-
-    def __post_init__(self) -> None:
-        """Refuse what the wire cannot carry."""
-        _short_ids(self.short_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Graft:
-    """The sender wants these flooded envelopes (1 to 32 short ids); ``eager``: and new ones from now on."""
-
-    eager: bool
-    short_ids: tuple[bytes, ...]
-
-    def __post_init__(self) -> None:
-        """Refuse what the wire cannot carry."""
-        _short_ids(self.short_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Prune:
-    """The sender gets new flooded envelopes elsewhere: only their ids from now on (PlumTree)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reconcile:
-    """One step of range-based set reconciliation; ``ranges`` is read by wire.reconcile (1 to 900 bytes)."""
-
-    ranges: bytes
-
-    def __post_init__(self) -> None:
-        """Refuse what the wire cannot carry."""
-        _within("length of the ranges", len(self.ranges), 1, MAX_RANGES)
-
-
-class ProbeKind(IntEnum):
-    """Which way a probe goes."""
-
-    REQUEST = 0
-    ANSWER = 1
-    UNREACHABLE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A ping (``trace`` False) or a trace on its way to ``target``, or back.
-
-    ``token`` is 8 random bytes of the asker; ``hops`` links crossed this way; with ``trace`` each
-    node a REQUEST crosses adds its id to ``path`` (at most 64), and the answer carries it back.
-    """
-
-    kind: ProbeKind
-    hops: int
-    trace: bool
-    token: bytes
-    target: Address
-    path: tuple[Identity, ...]
-
-    def __post_init__(self) -> None:
-        """Refuse what the wire cannot carry."""
-        _within("hops", self.hops, 0, _U8)
-        _exactly("token", self.token, TOKEN_SIZE)
-        _exactly("target", self.target, _KEY)
-        _within("length of the path", len(self.path), 0, MAX_PATH)
-        for node in self.path:
-            _exactly("node", node, _KEY)
+            exactly("envelope id", envelope_id, _HASH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,13 +185,13 @@ class Bye:
 
     def __post_init__(self) -> None:
         """Refuse what the wire cannot carry."""
-        _within("code", self.code, 0, _U16)
-        _within("retry_after", self.retry_after, 0, _U32)
+        within("code", self.code, 0, U16)
+        within("retry_after", self.retry_after, 0, U32)
         try:
             size = len(self.reason.encode())
         except UnicodeEncodeError:
             raise FieldError("the reason has a lone surrogate") from None
-        _within("length of the reason", size, 0, MAX_REASON)
+        within("length of the reason", size, 0, MAX_REASON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,19 +218,3 @@ Frame: TypeAlias = (
     | Probe
     | Skipped
 )
-
-
-def _within(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise FieldError(f"{name} is {value}, it must be {least} to {most}")
-
-
-def _short_ids(short_ids: tuple[bytes, ...]) -> None:
-    _within("number of ids", len(short_ids), 1, MAX_SHORT_IDS)
-    for short_id in short_ids:
-        _exactly("short id", short_id, SHORT_ID_SIZE)
-
-
-def _exactly(name: str, value: bytes, size: int) -> None:
-    if len(value) != size:
-        raise FieldError(f"{name} has {len(value)} bytes, it must have {size}")

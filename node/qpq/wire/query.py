@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.crypto.primitives import ed25519_verify, tagged_hash
-from qpq.wire.frames import Query
+from qpq.wire.frames_mesh import Query
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity

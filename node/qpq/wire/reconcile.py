@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from qpq.wire.errors import FieldError, NotShortestError, TooLongError, TruncatedError
-from qpq.wire.frames import MAX_RANGES, SHORT_ID_SIZE
+from qpq.wire.frames_mesh import MAX_RANGES, SHORT_ID_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
