@@ -25,6 +25,7 @@ from qpq.link.certificates import make_certificate
 from qpq.link.connection import P2P_ALPN
 from qpq.link.hub import Hub
 from qpq.link.limits import LinkLimits
+from qpq.link.streams import Notice
 from qpq.mesh.events import DialFailed, FrameReceived, LinkDown, LinkUp
 
 if TYPE_CHECKING:
@@ -175,6 +176,9 @@ class Node(Party):
         while self.hub.events or self.hub.is_dirty:
             while self.hub.events:
                 event = self.hub.events.popleft()
+                if isinstance(event, Notice):
+                    event.tell()
+                    continue
                 self.events.append(event)
                 self.on_event(event)
             self.hub.transmit(self.world.now)

@@ -36,15 +36,17 @@ from qpq.link.aioquic_private_packets import STREAM, WITH_OFFSET, PacketConnecti
 from qpq.link.aioquic_private_recovery import LinkRecovery
 from qpq.link.aioquic_private_tls import LinkContext
 from qpq.link.endings import Ending
+from qpq.link.errors import CrowdedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aioquic.quic.configuration import QuicConfiguration
     from aioquic.quic.packet_builder import QuicPacketBuilder
 
     from qpq.crypto.identity import Identity
     from qpq.link.aioquic_private_tls import Hooks
+    from qpq.link.ports import Credentials
 
 FIRST_DESTINATION_BYTES: Final = 8
 """Bytes of the destination a client invents for its first packet (at least 8: RFC 9000 section 7.2)."""
@@ -60,9 +62,15 @@ _END_STATES = frozenset((QuicConnectionState.CLOSING, QuicConnectionState.DRAINI
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What a connection of one ALPN asks of the client: with ``mutual`` a certificate that proves its identity."""
+    """The rules of one ALPN: with ``mutual`` a client must prove its identity by a certificate.
+
+    ``credentials`` are shown instead of the node's own (None: those are), ``window`` the bytes a peer may have
+    under way (None: as for links).
+    """
 
     mutual: bool
+    credentials: Callable[[], Credentials] | None = None
+    window: int | None = None
 
 
 class _Silence:
@@ -107,6 +115,7 @@ class LinkConnection(PacketConnection):
         self._hooks = hooks
         self._trust = trust
         self._window = window
+        self.hold = False
         self._acknowledged_up_to = -1
         self._ack_delay = acknowledge_s
         self._logger = _SILENCE
@@ -137,6 +146,11 @@ class LinkConnection(PacketConnection):
     def shown(self) -> Identity | None:
         """The identity in the peer's certificate; proven by the time a ticket is issued or comes."""
         return self.tls.peer_identity
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """The peer's certificates as it showed them."""
+        return self.tls.peer_chain
 
     @property
     def is_resumed(self) -> bool:
@@ -255,8 +269,17 @@ class LinkConnection(PacketConnection):
 
     def _alpn_handler(self, alpn_protocol: str) -> None:
         super()._alpn_handler(alpn_protocol)
-        if not self._is_client:
-            self.tls.demand_certificate(self._trust[alpn_protocol].mutual)
+        trust = self._trust[alpn_protocol]
+        self._window = trust.window or self._window
+        if self._is_client:
+            return
+        try:
+            self._hooks.choose(alpn_protocol)
+        except CrowdedError as fault:
+            raise QuicConnectionError(QuicErrorCode.CONNECTION_REFUSED, QuicFrameType.CRYPTO, str(fault)) from fault
+        self.tls.demand_certificate(trust.mutual)
+        if trust.credentials is not None:
+            self.tls.show(trust.credentials())
 
     def _handle_session_ticket(self, session_ticket: library_tls.SessionTicket) -> None:
         session_ticket.max_early_data_size = None
@@ -306,7 +329,7 @@ class LinkConnection(PacketConnection):
     def _write_stream_limits(self, builder: QuicPacketBuilder, space: Any, stream: Any) -> None:  # noqa: ARG002 (theirs)
         """Move the stream's window on when half of it is used (RFC 9000 section 4.1)."""
         allowed = stream.receiver.starting_offset() + self._window
-        if allowed - stream.max_stream_data_local > self._window // 2:
+        if allowed - stream.max_stream_data_local > self._window // 2 and not self.hold:
             stream.max_stream_data_local = allowed
         if stream.max_stream_data_local_sent == stream.max_stream_data_local:
             return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aioquic import tls
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from qpq.link.errors import CertificateError
+from qpq.link.imports import Certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 
     from qpq.crypto.identity import Identity
+    from qpq.link.ports import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +25,15 @@ class Hooks:
     """What the owner of a connection decides.
 
     ``judge`` gets the peer's certificates (DER) and returns the identity they show or raises
-    CertificateError; ``redeem`` (server) returns the ticket of that name once; ``keep`` stores a new one.
+    CertificateError; ``redeem`` (server) returns the ticket of that name once; ``keep`` stores a new one;
+    ``choose`` (server) hears the ALPN before anything is shown, and raises CrowdedError.
     """
 
     new_connection_id: Callable[[], bytes]
     judge: Callable[[Sequence[bytes]], Identity]
     redeem: Callable[[bytes], tls.SessionTicket | None]
     keep: Callable[[tls.SessionTicket], None]
+    choose: Callable[[str], None]
 
 
 class CertificateRequiredAlert(tls.Alert):
@@ -43,11 +47,13 @@ class LinkContext(tls.Context):
 
     hooks: Hooks
     peer_identity: Identity | None
+    peer_chain: tuple[bytes, ...]
 
     def adopt(self, hooks: Hooks) -> None:
         """Narrow what is offered and accepted."""
         self.hooks = hooks
         self.peer_identity = None
+        self.peer_chain = ()
         self._supported_groups = [tls.Group.X25519]
         self._signature_algorithms = [tls.SignatureAlgorithm.ED25519]
         self._max_early_data = None
@@ -57,6 +63,13 @@ class LinkContext(tls.Context):
     def demand_certificate(self, demanded: bool) -> None:
         """Say whether the client must show a certificate."""
         self._request_client_certificate = demanded
+
+    def show(self, credentials: Credentials) -> None:
+        """Prove another key than the node's, and neither give nor take tickets."""
+        certificates: list[Any] = [Certificate(der) for der in credentials.chain]
+        self.certificate, self.certificate_chain = certificates[0], certificates[1:]
+        self.certificate_private_key = Ed25519PrivateKey.from_private_bytes(credentials.seed)
+        self.get_session_ticket_cb = self.new_session_ticket_cb = None
 
     def unread_bytes(self) -> int:
         """Return the number of bytes of an incomplete handshake message."""
@@ -70,8 +83,9 @@ class LinkContext(tls.Context):
         return ticket
 
     def _set_peer_certificate(self, certificate: tls.Certificate) -> None:
+        chain = tuple(der for der, _ in certificate.certificates)
         try:
-            identity = self.hooks.judge([der for der, _ in certificate.certificates])
+            identity = self.hooks.judge(chain)
         except CertificateError as fault:
             raise tls.AlertBadCertificate(str(fault)) from fault
         super()._set_peer_certificate(certificate)
@@ -79,7 +93,7 @@ class LinkContext(tls.Context):
         if not isinstance(key, Ed25519PublicKey) or key.public_bytes_raw() != identity:
             # Two readers of the same bytes must see the same key: this one checks the signature.
             raise tls.AlertBadCertificate("a certificate that can be read in two ways")
-        self.peer_identity = identity
+        self.peer_identity, self.peer_chain = identity, chain
 
     def _server_handle_certificate(self, input_buf: Buffer) -> None:
         super()._server_handle_certificate(input_buf)

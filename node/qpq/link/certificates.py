@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from qpq.crypto.identity import ID_BYTES, Identity
-from qpq.link.der import BIT_STRING, INTEGER, SEQUENCE, Reader
 from qpq.link.errors import CertificateError
+from qpq.wire.der import BIT_STRING, INTEGER, SEQUENCE, Reader
+from qpq.wire.errors import DerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +71,13 @@ def identity_of(certificate: bytes) -> Identity:
     """
     if len(certificate) > MAX_CERTIFICATE:
         raise CertificateError(f"a certificate of {len(certificate)} bytes, at most {MAX_CERTIFICATE} are read")
+    try:
+        return _read(certificate)
+    except DerError as fault:
+        raise CertificateError(str(fault)) from None
+
+
+def _read(certificate: bytes) -> Identity:
     outer = Reader(certificate)
     content = outer.inner(SEQUENCE)
     outer.end("the certificate")

@@ -21,13 +21,14 @@ from qpq.errors import QpqError
 from qpq.link.aioquic_private import LinkConnection, Trust
 from qpq.link.aioquic_private_tls import Hooks
 from qpq.link.certificates import sole_identity
-from qpq.link.endings import Verdict, explain
+from qpq.link.endings import LIBRARY_FAULTS, Verdict, explain
 from qpq.link.errors import CertificateError
 from qpq.link.liveness import NEVER, Liveness
-from qpq.link.ports import LinkRow, Phase
+from qpq.link.outlet import Outlet
+from qpq.link.ports import Phase, row_of
 from qpq.link.refusals import Refusal, printable
+from qpq.link.streams import Stream, complaint, judged
 from qpq.mesh.events import FrameReceived, LinkQuality, LinkUp
-from qpq.netaddress import NetAddress
 from qpq.wire.codec import FrameDecoder, FrameEncoder, close_code
 from qpq.wire.errors import FrameTooLongError, WireError
 from qpq.wire.frames import MAX_FRAME, CloseCode, Hello
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
     from aioquic.tls import SessionTicket
 
     from qpq.crypto.identity import Identity
-    from qpq.link.ports import Host
+    from qpq.link.ports import Host, LinkRow
     from qpq.link.sources import Local, SockAddr, Source
+    from qpq.link.streams import Notice, Service
     from qpq.link.tickets import Bound
     from qpq.mesh.events import Event
     from qpq.wire.frames import Frame
@@ -50,19 +52,7 @@ P2P_ALPN: Final = "quicproquo/p2p/1"
 TRUST: Final = {P2P_ALPN: Trust(mutual=True)}
 """What each ALPN of this port asks for; further services of the node join here with rules of their own."""
 
-_STREAM = 0
 _PROVEN = 3  # times the patience of a handshake, for a peer that has answered
-_LIBRARY_FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What hostile bytes can make a parser raise that is not ours: it costs that peer its connection, nobody else."""
 
 
 class Link:
@@ -70,14 +60,14 @@ class Link:
 
     ``address`` is the text that was dialled or where the peer called from; ``dialled`` the identity
     that must answer (None: anybody), ``ticket`` what a dial resumes with, ``source`` who called and
-    ``local`` which of the own addresses.
+    ``local`` which of the own addresses. With a ``service`` it is none of the core's, and has a ``stream``.
     """
 
     __slots__ = (
-        "_decoder", "_encoder", "_host", "_jitter", "_judge_at", "_latest", "_liveness", "_outbox", "_pending",
-        "_pending_bytes", "_refusal", "_ticket", "_until", "address", "alternatives", "dialled", "ids", "initiator",
+        "_decoder", "_encoder", "_host", "_jitter", "_judge_at", "_latest", "_liveness", "_outbox", "_outlet",
+        "_refusal", "_ticket", "_until", "address", "alternatives", "dialled", "ids", "initiator",
         "local", "now", "number", "peer", "phase", "quic", "reason", "received_bytes", "resumed", "sent_bytes",
-        "silent", "source", "timer_at",
+        "service", "silent", "source", "stream", "timer_at",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +85,7 @@ class Link:
         local: Local = b"",
         original_destination: bytes | None = None,
         retry_source: bytes | None = None,
+        service: Service | None = None,
     ) -> None:
         self.number = number
         self.address = address
@@ -108,8 +99,10 @@ class Link:
         self.reason = ""
         self.received_bytes = self.sent_bytes = 0
         self.resumed = False
+        self.service = service
         self.silent = False
         self.source = source
+        self.stream: Stream | None = None
         self.timer_at = NEVER
         self._host = host
         self.dialled = dialled
@@ -122,18 +115,17 @@ class Link:
         self._jitter = host.chance()
         self._outbox: list[tuple[bytes, SockAddr]] = []
         self._liveness = Liveness(host.limits)
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
         self._refusal: Refusal | None = None
         self.quic = LinkConnection(
             configuration,
-            Hooks(self._new_id, self._judge, self._redeem, self._keep),
-            TRUST,
+            Hooks(self._new_id, self._judge, self._redeem, self._keep, self._choose),
+            host.trust if service is None else {service.alpn: service.trust},
             window=host.limits.receive_window,
             acknowledge_s=host.limits.acknowledge_s,
             original_destination=original_destination,
             retry_source=retry_source,
         )
+        self._outlet = Outlet(self.quic)
 
     # bytes in, events out
 
@@ -145,23 +137,25 @@ class Link:
         heard = self.quic.last_active if shaking else 0.0
         try:
             self.quic.receive_datagram(data, address, now)
-        except _LIBRARY_FAULTS as fault:
+        except LIBRARY_FAULTS as fault:
             self._fail(fault)
         if shaking and self.quic.last_active > heard and self.quic.is_validated:
             self._until = max(self._until, min(now + _PROVEN * self._host.limits.handshake_s, self._latest))
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[Event | Notice]:
         """Return what the datagrams so far mean."""
-        events: list[Event] = []
+        events: list[Event | Notice] = []
         while (event := self.quic.next_event()) is not None:
             if not self.reason:
                 self._handle(event, events)
-        if self.now >= self._judge_at and self.phase is Phase.UP and (quality := self.quic.quality) is not None:
+        if self.stream is not None:
+            events += self.stream.relief()
+        elif self.now >= self._judge_at and self.phase is Phase.UP and (quality := self.quic.quality) is not None:
             self._judge_at = self.now + self._host.limits.quality_s
             events.append(LinkQuality(self.number, *quality))
         return events
 
-    def _handle(self, event: QuicEvent, events: list[Event]) -> None:
+    def _handle(self, event: QuicEvent, events: list[Event | Notice]) -> None:
         kind = type(event)
         if kind is StreamDataReceived:
             self._read(event, events)  # type: ignore[arg-type]
@@ -172,8 +166,10 @@ class Link:
         elif kind is StreamReset or kind is StopSendingReceived:
             self.close(CloseCode.NOT_PERMITTED, "the stream was broken off", Refusal.PROTOCOL)
 
-    def _read(self, event: StreamDataReceived, events: list[Event]) -> None:
+    def _read(self, event: StreamDataReceived, events: list[Event | Notice]) -> None:
         if self._decoder is None or self._encoder is None:
+            if self.stream is not None:
+                events += self.stream.feed(event.data, end=event.end_stream)
             return
         try:
             frames = self._decoder.feed(event.data)
@@ -187,7 +183,10 @@ class Link:
         if event.end_stream:
             self.close(CloseCode.NOT_PERMITTED, "the stream was ended", Refusal.PROTOCOL)
 
-    def _complete(self, event: HandshakeCompleted, events: list[Event]) -> None:
+    def _complete(self, event: HandshakeCompleted, events: list[Event | Notice]) -> None:
+        if self.service is not None:
+            self._open(self.service, event, events)
+            return
         self.resumed = event.session_resumed
         peer = self._ticket.identity if self.resumed and self._ticket is not None else self.quic.proven
         if peer is None:
@@ -203,6 +202,15 @@ class Link:
             self._decoder = FrameDecoder(self._host.own, peer)
             events.append(LinkUp(self.number, peer, self.address, self.initiator, self.resumed))
 
+    def _open(self, service: Service, event: HandshakeCompleted, events: list[Event | Notice]) -> None:
+        fault = complaint(service, event, self.quic.proven, initiator=self.initiator)
+        if fault:
+            self.close(CloseCode.IDENTITY, fault, Refusal.CERTIFICATE)
+            return
+        self.phase = Phase.UP
+        self.stream = Stream(self, self.quic.proven, self.quic.chain)
+        events.append(self.stream.begin(service))
+
     # frames out
 
     def write(self, frames: Iterable[Frame]) -> bool:
@@ -216,28 +224,31 @@ class Link:
                 parts.append(self._encoder.encode(frame))
             except FrameTooLongError:
                 whole = False
-        data = b"".join(parts)
-        if self.quic.has_stream and not self._pending:
-            self.quic.send_stream_data(_STREAM, data)
-        else:
-            self._pending.append(data)
-            self._pending_bytes += len(data)
+        self._outlet.put(b"".join(parts))
         if self.backlog > self._host.limits.send_buffer:
             self.close(CloseCode.TOO_SLOW, f"{self.backlog} bytes wait for acknowledgement", Refusal.SLOW)
         return whole
 
+    def write_bytes(self, data: bytes) -> None:
+        """Queue bytes of a service's stream."""
+        if self.phase is Phase.UP and not self.reason:
+            self._outlet.put(data)
+            self.press()
+
+    def press(self) -> None:
+        """Have what is queued sent."""
+        self._host.press(self)
+
     @property
     def backlog(self) -> int:
         """Bytes that wait for the peer's acknowledgement, sent or not."""
-        return self.quic.backlog + self._pending_bytes
+        return self._outlet.backlog
 
     def transmit(self, now: float) -> list[tuple[bytes, SockAddr]]:
         """Return the datagrams that are due, each with its destination."""
         self.now = now
-        if self._pending and not self.reason and self.quic.has_stream:
-            self.quic.send_stream_data(_STREAM, b"".join(self._pending))
-            self._pending.clear()
-            self._pending_bytes = 0
+        if not self.reason:
+            self._outlet.flush()
         datagrams: list[tuple[bytes, SockAddr]] = self._outbox
         self._outbox = []
         datagrams += self._flush(now)
@@ -280,7 +291,7 @@ class Link:
         if at is not None and now >= at:
             try:
                 self.quic.handle_timer(now)
-            except _LIBRARY_FAULTS as fault:
+            except LIBRARY_FAULTS as fault:
                 self._fail(fault)
 
     def unreachable(self, reason: str) -> None:
@@ -322,7 +333,7 @@ class Link:
             return []
         try:
             return self.quic.flush(now)
-        except _LIBRARY_FAULTS as fault:
+        except LIBRARY_FAULTS as fault:
             self._fail(fault)
             return []
 
@@ -349,22 +360,20 @@ class Link:
 
     def row(self) -> LinkRow | None:
         """Return the link for people; None before it is up."""
-        if self.peer is None:
-            return None
-        at = self.quic.get_peer_address()
-        address = str(NetAddress.from_sockaddr(at)) if at else self.address
-        return LinkRow(
-            self.number, self.peer, address, self.initiator, self.resumed,
-            self.quic.rtt, self.sent_bytes, self.received_bytes, self.backlog,
-        )  # fmt: skip
+        return row_of(self, self.peer) if self.peer is not None else None
 
     # what the TLS half asks
 
     def _new_id(self) -> bytes:
         return self._host.new_connection_id(self)
 
+    def _choose(self, alpn: str) -> None:
+        self.service = self._host.service(alpn, self)
+
     def _judge(self, chain: Sequence[bytes]) -> Identity:
         try:
+            if self.service is not None:
+                return judged(self.service, chain)
             identity = sole_identity(chain)
         except QpqError:
             self._refusal = Refusal.CERTIFICATE
@@ -383,7 +392,7 @@ class Link:
 
     def _keep(self, ticket: Any) -> None:
         peer = self._ticket.identity if self.quic.is_resumed and self._ticket is not None else self.quic.shown
-        if peer is None:
+        if peer is None or self.service is not None:
             return
         if self.initiator:
             self._host.tickets.keep(ticket, peer, self.address, self.now)

@@ -12,6 +12,7 @@ from qpq.link.refusals import Refusal, printable
 from qpq.wire.frames import CloseCode
 
 _KINDS: Final = {
+    QuicErrorCode.CONNECTION_REFUSED: Refusal.CROWDED,
     QuicErrorCode.CRYPTO_ERROR + AlertDescription.no_application_protocol: Refusal.ALPN,
     QuicErrorCode.CRYPTO_ERROR + AlertDescription.bad_certificate: Refusal.CERTIFICATE,
     QuicErrorCode.CRYPTO_ERROR + AlertDescription.certificate_required: Refusal.CERTIFICATE,
@@ -19,6 +20,18 @@ _KINDS: Final = {
 }
 _SILENCE: Final = frozenset((QuicErrorCode.NO_ERROR, QuicErrorCode.INTERNAL_ERROR, QuicErrorCode.NO_VIABLE_PATH))
 """Codes the library ends a connection with when the peer is gone, and has done nothing wrong."""
+
+LIBRARY_FAULTS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What hostile bytes can make a parser raise that is not ours: it costs that peer its connection, nobody else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qpq.errors import QpqError
@@ -23,7 +24,7 @@ from qpq.link.hub import Hub
 from qpq.link.limits import LinkLimits
 from qpq.link.liveness import NEVER
 from qpq.link.sockets import UdpSocket
-from qpq.mesh.events import DialFailed
+from qpq.link.streams import Notice
 from qpq.netaddress import NetAddress
 from qpq.wire.frames import CloseCode
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Identity, SecretIdentity
     from qpq.link.ports import LinkRow
     from qpq.link.sources import Local, SockAddr
+    from qpq.link.streams import Service
     from qpq.mesh.events import Event
     from qpq.wire.frames import Frame
 
@@ -40,6 +42,15 @@ MAX_LOOKUPS = 4
 """Names looked up at once: each holds a thread of the resolver's."""
 MAX_ADDRESSES = 4
 """Addresses of one name that are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Who is dialled: by the core, which may want a certain ``identity``, or by the rules of a service."""
+
+    address: str
+    identity: Identity | None = None
+    service: Service | None = None
 
 
 class Endpoint:
@@ -53,6 +64,7 @@ class Endpoint:
         self._loop = asyncio.get_running_loop()
         self._socket: UdpSocket | None = None
         self._hub = Hub(secret, self.limits, self._put, self._loop.time())
+        self._hub.wake = self._soon
         self._lookups: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._crowded = False
@@ -98,20 +110,15 @@ class Endpoint:
 
         With ``identity`` any other key is refused.
         """
-        try:
-            where = NetAddress.parse(address)
-            if where.is_literal:
-                self._dial(address, [self._sockaddr(where)], identity)
-                return
-        except QpqError as fault:
-            self._fail_dial(address, str(fault))
-            return
-        if len(self._lookups) >= MAX_LOOKUPS:
-            self._fail_dial(address, "too many names are being looked up")
-            return
-        task = self._loop.create_task(self._look_up(address, where, identity))
-        self._lookups.add(task)
-        task.add_done_callback(self._lookups.discard)
+        self._call(_Call(address, identity))
+
+    def open(self, address: str, service: Service) -> None:
+        """Call ``address`` by the rules of ``service``, whose ``opened`` or ``failed`` is called."""
+        self._call(_Call(address, service=service))
+
+    def serve(self, service: Service) -> None:
+        """Answer callers of one more ALPN from now on; one that is served already gets the new rules."""
+        self._hub.serve(service)
 
     def send(self, link: int, frame: Frame) -> bool:
         """Queue a frame; False when it will not leave: the link is gone, or its peer takes no frame that long."""
@@ -166,23 +173,39 @@ class Endpoint:
             raise AddressError("the node does not listen, so it cannot dial")
         return self._socket.sockaddr(where)
 
-    def _dial(self, text: str, addresses: list[SockAddr], identity: Identity | None) -> None:
-        self._hub.dial(text, addresses, identity, self._loop.time())
+    def _call(self, call: _Call) -> None:
+        try:
+            where = NetAddress.parse(call.address)
+            if where.is_literal:
+                self._dial(call, [self._sockaddr(where)])
+                return
+        except QpqError as fault:
+            self._fail_dial(call, str(fault))
+            return
+        if len(self._lookups) >= MAX_LOOKUPS:
+            self._fail_dial(call, "too many names are being looked up")
+            return
+        task = self._loop.create_task(self._look_up(call, where))
+        self._lookups.add(task)
+        task.add_done_callback(self._lookups.discard)
+
+    def _dial(self, call: _Call, addresses: list[SockAddr]) -> None:
+        self._hub.dial(call.address, addresses, call.identity, self._loop.time(), call.service)
         self._soon()
 
-    def _fail_dial(self, address: str, reason: str) -> None:
-        self._hub.events.append(DialFailed(address, reason))
+    def _fail_dial(self, call: _Call, reason: str) -> None:
+        self._hub.fail(call.address, reason, call.service)
         self._soon()
 
-    async def _look_up(self, text: str, where: NetAddress, identity: Identity | None) -> None:
+    async def _look_up(self, call: _Call, where: NetAddress) -> None:
         try:
             async with asyncio.timeout(self.limits.lookup_s):
                 found = await self._loop.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
         except TimeoutError:
-            self._fail_dial(text, f"the name {where.host} was not found in time")
+            self._fail_dial(call, f"the name {where.host} was not found in time")
             return
         except OSError as error:
-            self._fail_dial(text, f"the name {where.host} was not found ({error.strerror or error})")
+            self._fail_dial(call, f"the name {where.host} was not found ({error.strerror or error})")
             return
         addresses: list[SockAddr] = []
         reason = "no usable address"
@@ -195,9 +218,9 @@ class Endpoint:
             if address not in addresses and len(addresses) < MAX_ADDRESSES:
                 addresses.append(address)
         if addresses:
-            self._dial(text, addresses, identity)
+            self._dial(call, addresses)
         else:
-            self._fail_dial(text, f"{where.host}: {reason}")
+            self._fail_dial(call, f"{where.host}: {reason}")
 
     # the loop
 
@@ -277,7 +300,11 @@ class Endpoint:
     def _tell(self) -> None:
         events = self._hub.events
         while events:
-            self._on_event(events.popleft())
+            event = events.popleft()
+            if isinstance(event, Notice):
+                event.tell()
+            else:
+                self._on_event(event)
 
     def _set_timer(self) -> None:
         at = self._hub.timer_at

@@ -11,6 +11,10 @@ class CertificateError(LinkError):
     """A peer's certificate chain that proves no identity this node wants; the peer is refused."""
 
 
+class CrowdedError(LinkError):
+    """There are as many connections of a kind as there may be; the newcomer is turned away."""
+
+
 class ListenError(LinkError):
     """The UDP port cannot be bound: choose another port, or stop what holds it."""
 

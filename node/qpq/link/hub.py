@@ -21,20 +21,22 @@ from qpq.link.connection import P2P_ALPN, TRUST, Link
 from qpq.link.imports import Certificate
 from qpq.link.liveness import NEVER
 from qpq.link.ports import Phase
-from qpq.link.refusals import Refusals
+from qpq.link.refusals import Refusals, printable
 from qpq.link.sources import Sources
+from qpq.link.streams import Notice
 from qpq.link.tickets import TicketStore
 from qpq.mesh.events import DialFailed, LinkDown
 from qpq.netaddress import NetAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from qpq.crypto.identity import Identity, SecretIdentity
     from qpq.link.endings import Verdict
     from qpq.link.limits import LinkLimits
     from qpq.link.ports import LinkRow, Send
     from qpq.link.sources import Local, SockAddr
+    from qpq.link.streams import Service
     from qpq.mesh.events import Event
     from qpq.wire.frames import Frame
 
@@ -70,11 +72,14 @@ class Hub:
     def __init__(self, secret: SecretIdentity, limits: LinkLimits, send: Send, now: float) -> None:
         self.own = secret.identity
         self.limits = limits
-        self.events: deque[Event] = deque()
+        self.events: deque[Event | Notice] = deque()
         self.refusals = Refusals()
         self.sources = Sources(limits, now)
         self.tickets = TicketStore(limits.tickets, limits.ticket_s)
         self.timer_at = NEVER
+        self.trust = dict(TRUST)
+        self.wake: Callable[[], None] = lambda: None
+        self._services: dict[str, Service] = {}
         self._send = send
         self._door = Door(limits, self.sources, self.refusals, send, now)
         self._links: dict[int, Link] = {}
@@ -136,6 +141,8 @@ class Hub:
             self.events += link.events()
             if handshake and link.phase is Phase.UP and link.source is not None:
                 self.sources.finish(link.source)
+                if link.service is not None:
+                    self.sources.release(link.source)
 
     def handle_timers(self, now: float) -> None:
         """Do what is due; ``collect`` and ``transmit`` come after it."""
@@ -165,17 +172,36 @@ class Hub:
 
     # what the node wants
 
-    def dial(self, text: str, addresses: Sequence[SockAddr], identity: Identity | None, now: float) -> None:
+    def serve(self, service: Service) -> None:
+        """Answer callers of one more ALPN from now on, or by other rules than before."""
+        self._services[service.alpn] = service
+        self.trust[service.alpn] = service.trust
+        self._server = replace(self._server, alpn_protocols=list(self.trust))
+
+    def dial(
+        self,
+        text: str,
+        addresses: Sequence[SockAddr],
+        identity: Identity | None,
+        now: float,
+        service: Service | None = None,
+    ) -> None:
         """Begin a handshake with the first of ``addresses`` that answers; ``text`` is what the events call it."""
         if (
             sum(1 for link in self._links.values() if link.initiator and link.phase is Phase.HANDSHAKE)
             >= self.limits.dials
         ):
-            self.events.append(DialFailed(text, "too many dials at once"))
+            self.fail(text, "too many dials at once", service)
         elif identity == self.own:
-            self.events.append(DialFailed(text, "this is the node itself"))
+            self.fail(text, "this is the node itself", service)
         else:
-            self._dial(text, list(addresses), identity, now)
+            self._dial(text, list(addresses), identity, now, service)
+
+    def fail(self, text: str, reason: str, service: Service | None = None) -> None:
+        """Say that nobody was reached at ``text``."""
+        self.events.append(
+            DialFailed(text, reason) if service is None else Notice(lambda: service.failed(printable(reason)))
+        )
 
     def write(self, number: int, frames: Iterable[Frame]) -> bool:
         """Queue frames on a link; False when not all of them will leave."""
@@ -212,6 +238,18 @@ class Hub:
         return sum(link.backlog for link in self._links.values() if link.phase is Phase.UP)
 
     # what links ask
+
+    def service(self, alpn: str, link: Link) -> Service | None:
+        """Return what serves a caller of this ALPN, None for links; raises CrowdedError."""
+        service = self._services.get(alpn)
+        if service is not None:
+            service.check_room(tuple(self._links.values()), link)
+        return service
+
+    def press(self, link: Link) -> None:
+        """Have ``transmit`` called for a link."""
+        self._pressed[link] = None
+        self.wake()
 
     def new_connection_id(self, link: Link) -> bytes:
         """Return 4 random bytes that lead to ``link`` and to no other, living or just ended."""
@@ -269,9 +307,13 @@ class Hub:
         self._links[link.number] = link
         self._pressed[link] = None
 
-    def _dial(self, text: str, addresses: list[SockAddr], identity: Identity | None, now: float) -> None:
-        ticket = self.tickets.take(identity, text, now)
+    def _dial(
+        self, text: str, addresses: list[SockAddr], identity: Identity | None, now: float, service: Service | None
+    ) -> None:
+        ticket = self.tickets.take(identity, text, now) if service is None else None
         configuration = replace(self._client, session_ticket=ticket.ticket) if ticket is not None else self._client
+        if service is not None:
+            configuration = self._calling(service)
         link = Link(
             self._number(),
             self,
@@ -281,11 +323,24 @@ class Hub:
             patience=self.limits.handshake_s / len(addresses),
             dialled=identity,
             ticket=ticket,
+            service=service,
         )
         link.alternatives = addresses[1:]
         self._links[link.number] = link
         link.quic.connect(addresses[0], now)
         self._pressed[link] = None
+
+    def _calling(self, service: Service) -> QuicConfiguration:
+        """Return how somebody is called by a service's rules."""
+        shown = service.credentials()
+        certificates = [Certificate(der) for der in shown.chain]
+        return replace(
+            self._client,
+            alpn_protocols=[service.alpn],
+            certificate=certificates[0],
+            certificate_chain=certificates[1:],
+            private_key=Ed25519PrivateKey.from_private_bytes(shown.seed),
+        )
 
     def _end(self, link: Link, verdict: Verdict, datagrams: list[tuple[bytes, SockAddr]], now: float) -> None:
         reason, refusal = verdict.reason, verdict.refusal
@@ -294,16 +349,17 @@ class Hub:
         if link.source is not None:
             if link.phase is Phase.HANDSHAKE:
                 self.sources.finish(link.source)
-            self.sources.end(link.source)
+            self.sources.end(link.source, counted=link.stream is None)
         if refusal is not None:
             self.refusals.refuse(refusal, link.address, reason, now)
         if link.phase is Phase.UP:
-            self.events.append(LinkDown(link.number, reason))
+            ended = link.stream.end(reason) if link.stream is not None else LinkDown(link.number, reason)
+            self.events.append(ended)
         elif link.initiator:
             if link.alternatives and refusal is None:
-                self._dial(link.address, link.alternatives, link.dialled, now)
+                self._dial(link.address, link.alternatives, link.dialled, now, link.service)
             else:
-                self.events.append(DialFailed(link.address, reason))
+                self.fail(link.address, reason, link.service)
         link.phase = Phase.ENDED
 
     def _forget_ids(self, link: Link, farewell: _Farewell | None = None) -> None:

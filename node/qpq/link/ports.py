@@ -6,17 +6,29 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from qpq.netaddress import NetAddress
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpq.crypto.identity import Identity
+    from qpq.link.aioquic_private import Trust
     from qpq.link.connection import Link
     from qpq.link.limits import LinkLimits
     from qpq.link.sources import Local, SockAddr
+    from qpq.link.streams import Service
     from qpq.link.tickets import TicketStore
 
     Send: TypeAlias = Callable[[bytes, SockAddr, Local], str]
     """Puts a datagram on the wire, from one of the own addresses; returns why that cannot work, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What an end shows: certificates (DER), its own first, and the seed of the Ed25519 key in that."""
+
+    chain: tuple[bytes, ...]
+    seed: bytes
 
 
 class Phase(Enum):
@@ -42,12 +54,31 @@ class LinkRow:
     backlog: int
 
 
+def row_of(link: Link, peer: Identity) -> LinkRow:
+    """Return a link that is up for people."""
+    at = link.quic.get_peer_address()
+    address = str(NetAddress.from_sockaddr(at)) if at else link.address
+    return LinkRow(
+        link.number, peer, address, link.initiator, link.resumed,
+        link.quic.rtt, link.sent_bytes, link.received_bytes, link.backlog,
+    )  # fmt: skip
+
+
 class Host(Protocol):
     """What a link asks of the hub it belongs to."""
 
     own: Identity
     limits: LinkLimits
     tickets: TicketStore
+    trust: dict[str, Trust]
+
+    def service(self, alpn: str, link: Link) -> Service | None:
+        """Return what serves a caller of this ALPN, None for links; raises CrowdedError."""
+        ...
+
+    def press(self, link: Link) -> None:
+        """Have ``transmit`` called for a link."""
+        ...
 
     def new_connection_id(self, link: Link) -> bytes:
         """Return an id that leads to ``link``."""

@@ -124,10 +124,15 @@ class Sources:
         self.half_open -= 1
         _decrease(self._half_open, source)
 
-    def end(self, source: Source) -> None:
-        """The connection is gone."""
-        self.links -= 1
+    def release(self, source: Source) -> None:
+        """The connection is of a service, which counts its own."""
         _decrease(self._links, source)
+
+    def end(self, source: Source, *, counted: bool = True) -> None:
+        """The connection is gone; it was not ``counted`` any more after ``release``."""
+        self.links -= 1
+        if counted:
+            _decrease(self._links, source)
 
 
 def _decrease(counts: dict[Source, int], source: Source) -> None:

@@ -87,3 +87,7 @@ class EmptySlotError(WireError):
 
 class RedundantLiteralError(WireError):
     """A key sent in full although the link's table holds it."""
+
+
+class DerError(WireError):
+    """Bytes that are not the certificate in strict DER that they should be."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from qpq.link.errors import CertificateError
+from qpq.wire.errors import DerError
 
 INTEGER, BIT_STRING, OCTET_STRING, OID = 0x02, 0x03, 0x04, 0x06
 SEQUENCE, SET = 0x30, 0x31
@@ -22,7 +22,7 @@ _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class Reader:
-    """A position in the content of one item. Every method raises CertificateError for anything but what it names."""
+    """A position in the content of one item. Every method raises DerError for anything but what it names."""
 
     __slots__ = ("_data", "_position")
 
@@ -42,17 +42,17 @@ class Reader:
         """Return the content of the next item, which must have this tag."""
         data, start = self._data, self._position
         if len(data) - start < 2 or data[start] != tag:  # noqa: PLR2004 (tag and length)
-            raise CertificateError("not a certificate in DER")
+            raise DerError("not a certificate in DER")
         size, begin = data[start + 1], start + 2
         if size >= _SHORT:
             wide = size - _SHORT
             size = int.from_bytes(data[begin : begin + wide], "big")
             begin += wide
             if wide not in {1, 2} or size < (_SHORT if wide == 1 else 0x100):
-                raise CertificateError("a length that is not strict DER")
+                raise DerError("a length that is not strict DER")
         end = begin + size
         if end > len(data):
-            raise CertificateError("a certificate that is cut")
+            raise DerError("a certificate that is cut")
         self._position = end
         return data[begin:end]
 
@@ -71,22 +71,22 @@ class Reader:
         """Return the next ``size`` bytes, whose tag and length were skipped."""
         data = self._data[self._position : self._position + size]
         if len(data) != size:
-            raise CertificateError("a certificate that is cut")
+            raise DerError("a certificate that is cut")
         self._position += size
         return data
 
     def end(self, what: str) -> None:
         """Make sure that nothing follows."""
         if not self.is_done():
-            raise CertificateError(f"bytes after {what}")
+            raise DerError(f"bytes after {what}")
 
     def serial(self) -> None:
         """Take a serial number: positive, shortest form."""
         content = self.take(INTEGER)
         if not content or content[0] & _SHORT or len(content) > _MAX_SERIAL or not any(content):
-            raise CertificateError("a serial number that is none")
+            raise DerError("a serial number that is none")
         if content[0] == 0 and not content[1] & _SHORT:
-            raise CertificateError("a serial number that is not strict DER")
+            raise DerError("a serial number that is not strict DER")
 
     def name(self) -> None:
         """Take a name: any number of attributes, each alone and with text."""
@@ -105,25 +105,25 @@ class Reader:
             try:
                 self.take(_UTF8).decode()
             except UnicodeDecodeError:
-                raise CertificateError("a name that is no text") from None
+                raise DerError("a name that is no text") from None
         elif self.is_at(_PRINTABLE):
             if self.take(_PRINTABLE).translate(None, _PRINTABLES):
-                raise CertificateError("a name that is no text")
+                raise DerError("a name that is no text")
         elif not self.take(_IA5).isascii():
-            raise CertificateError("a name that is no text")
+            raise DerError("a name that is no text")
 
     def oid(self) -> None:
         """Take an object identifier."""
         content = self.take(OID)
         if not content or len(content) > _MAX_OID or content[-1] & _SHORT:
-            raise CertificateError("an object identifier that is none")
+            raise DerError("an object identifier that is none")
         length = 0
         for byte in content:
             if byte == _SHORT and not length:
-                raise CertificateError("an object identifier that is not strict DER")
+                raise DerError("an object identifier that is not strict DER")
             length = length + 1 if byte & _SHORT else 0
             if length >= _MAX_ARC:
-                raise CertificateError("an object identifier that is too large")
+                raise DerError("an object identifier that is too large")
 
     def time(self) -> None:
         """Take a point in time that exists; which one does not matter here."""
@@ -133,15 +133,15 @@ class Reader:
         else:
             digits = self.take(_GENERALIZED_TIME)
             if digits[:4] < _GENERALIZED_FROM:
-                raise CertificateError("a time that is not strict DER")
+                raise DerError("a time that is not strict DER")
         if len(digits) != 15 or digits[14:] != b"Z" or not digits[:14].isdigit():  # noqa: PLR2004 (YYYYMMDDhhmmssZ)
-            raise CertificateError("a time that is not strict DER")
+            raise DerError("a time that is not strict DER")
         year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
         leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
         if not 1 <= month <= len(_DAYS) or not 1 <= day <= _DAYS[month - 1] + (leap and month == 2):  # noqa: PLR2004
-            raise CertificateError("a day that does not exist")
+            raise DerError("a day that does not exist")
         if digits[8:10] > b"23" or digits[10:12] > b"59" or digits[12:14] > b"59":
-            raise CertificateError("a time that does not exist")
+            raise DerError("a time that does not exist")
 
     def extensions(self) -> None:
         """Take one or more extensions, whatever they say."""
@@ -149,7 +149,7 @@ class Reader:
             extension = self.inner(SEQUENCE)
             extension.oid()
             if extension.is_at(_BOOLEAN) and extension.take(_BOOLEAN) != _TRUE:
-                raise CertificateError("an extension that is not strict DER")
+                raise DerError("an extension that is not strict DER")
             extension.take(OCTET_STRING)
             extension.end("an extension")
             if self.is_done():
