@@ -63,6 +63,7 @@ lint: $(VENV)/dev.stamp ## ruff (all rules), formatting, mypy --strict, shellche
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }
 	@$(VENV)/bin/mypy --strict -p qpq
 	@$(VENV)/bin/mypy --strict -p cross
+	@$(VENV)/bin/mypy --strict -p openwrt
 	@if command -v shellcheck >/dev/null; then git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck; \
 	else echo "lint: shellcheck is not installed, shell scripts were left out"; fi
 
@@ -92,6 +93,7 @@ distclean: clean ## remove .venv too
 	@rm -rf $(VENV)
 
 include cross/cross.mk
+include openwrt/openwrt.mk
 
 # --- how the environment is made -----------------------------------------------------------
 

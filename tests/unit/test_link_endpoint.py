@@ -8,6 +8,7 @@ import gc
 import os
 import socket
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Identity
     from qpq.mesh.events import Event
 
+ROOT = Path(__file__).resolve().parents[2]
 PING = Receipt(((b"s" * 16, b"h" * 32),))
 WAIT_S = 10.0
 
@@ -557,6 +559,15 @@ def test_a_socket_that_cannot_do_both_families_does_ipv6(monkeypatch: pytest.Mon
     assert opened.sockaddr(NetAddress("2001:DB8:0:0::1", 7, 3)) == ("2001:db8::1", 7, 0, 0)
     assert opened.sockaddr(NetAddress("fe80::1", 7, 3)) == ("fe80::1", 7, 0, 3)
     opened.close()
+
+
+def test_a_burst_of_datagrams_has_room_in_the_kernel() -> None:
+    most = Path("/proc/sys/net/core/rmem_max")
+    granted = int(most.read_text()) if most.exists() else 0  # a container may not show it
+    opened = UdpSocket(NetAddress("127.0.0.1", 0))
+    assert opened._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= 2 * min(granted, sockets._WAITING)
+    opened.close()
+    assert f"net.core.rmem_max={sockets._WAITING}\n" in (ROOT / "openwrt" / "files" / "qpq.sysctl").read_text()
 
 
 def test_a_system_that_refuses_to_join_families_is_believed() -> None:

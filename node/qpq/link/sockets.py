@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qpq.link.sources import Local, SockAddr
 
 _DATAGRAM = 2048  # bytes: above every datagram this program or another QUIC of its kind sends
+_WAITING = 512 * 1024  # bytes that may have arrived meanwhile: a handshake takes a router most of a second
 _LATER = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.EMSGSIZE, errno.EINTR, errno.ENOMEM))
 _ANCILLARY = 64  # bytes: one control message with an address and an interface
 _IP_PKTINFO = 8  # Linux; Python names it from 3.14 on
@@ -44,6 +45,7 @@ class UdpSocket:
         self._socket = self._open(address)
         self.family = self._socket.family
         self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WAITING)  # the kernel may grant less
         if self.family == socket.AF_INET6:
             self._info = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)

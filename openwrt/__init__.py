@@ -1,0 +1,1 @@
+"""Packages for OpenWrt and Gluon: the staged tree, .ipk, .apk, and a signed feed of both."""
