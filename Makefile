@@ -64,7 +64,7 @@ lint: $(VENV)/dev.stamp ## ruff (all rules), formatting, mypy --strict, shellche
 	@$(VENV)/bin/mypy --strict -p qpq
 	@$(VENV)/bin/mypy --strict -p cross
 	@$(VENV)/bin/mypy --strict -p openwrt
-	@if command -v shellcheck >/dev/null; then git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck; \
+	@if command -v shellcheck >/dev/null; then git ls-files -co --exclude-standard '*.sh' .ci/run procd uci/50-qpq | xargs shellcheck; \
 	else echo "lint: shellcheck is not installed, shell scripts were left out"; fi
 
 format: $(VENV)/dev.stamp ## let ruff format the Python files

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes everything that repeats the option table: options.py, docs/options*.md and qpq.config, from schema.json.
+"""Makes all that repeats the option table, schema.json: options.py, docs/options*.md, qpq.config, blocks of scripts.
 
 ``python uci/make_options.py`` writes the files; with ``--check`` it writes nothing and fails where one is not current.
 """
@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "node"))
 
-from qpq.daemon.kinds import Kind, Option, Setter, allowed, parse_items, parse_value  # noqa: E402
+from qpq.daemon.kinds import (  # noqa: E402
+    MAX_INTERFACE,
+    MAX_NAME,
+    MAX_PATH,
+    Kind,
+    Option,
+    Setter,
+    allowed,
+    parse_items,
+    parse_value,
+)
 
 _KEYS = frozenset({
     "name", "kind", "default", "flag", "meta", "uci", "lowest", "highest", "unit", "zero", "zero_de", "choices",
-    "reload", "setter", "en", "de",
+    "reload", "setter", "was", "en", "de",
 })  # fmt: skip
-_WIDTH = 120
+_SHORTEST, _LONGEST = len("[::]:1"), 280  # characters of an address (qpq.netaddress)
 _ANNOTATIONS = {Kind.BOOL: "bool", Kind.PORT: "int", Kind.INT: "int", Kind.DURATION: "int", Kind.SIZE: "int"}
 
 
@@ -36,6 +47,7 @@ class Row:
     written: tuple[str, ...]
     german: str
     zero_german: str
+    was: tuple[str, ...] = ()
 
 
 def read_rows(text: str) -> list[Row]:
@@ -59,6 +71,8 @@ def render(text: str) -> dict[Path, str]:
         Path("docs/options.md"): _reference(rows, section, _ENGLISH),
         Path("docs/options.de.md"): _reference(rows, section, _GERMAN),
         Path("uci/qpq.config"): _example(rows, section),
+        _INIT: _with_block(_INIT, _validation(rows, section)),
+        _DEFAULTS: _with_block(_DEFAULTS, _renamed(rows)),
     }
 
 
@@ -104,7 +118,10 @@ def _row(entry: dict[str, object]) -> Row:
     )  # fmt: skip
     value = parse_items(bare, list(written)) if bare.is_list else parse_value(bare, written[0])
     fields = {field: getattr(bare, field) for field in Option.__slots__} | {"default": value}
-    return Row(Option(**fields), written, str(entry["de"]), str(entry.get("zero_de", "")))
+    was = entry.get("was", [])
+    if not isinstance(was, list):
+        raise SchemaError(f"schema.json: option {name!r}: was must be a list of the names that it had before")
+    return Row(Option(**fields), written, str(entry["de"]), str(entry.get("zero_de", "")), tuple(map(str, was)))
 
 
 def _word(default: object) -> str:
@@ -222,9 +239,9 @@ _GERMAN_KINDS = {
     Kind.STRING: "Buchstaben, Ziffern, '.', '-' und '_', bis zu 63; oder nichts",
     Kind.STRINGS: "Wörter aus bis zu 63 Buchstaben, Ziffern, '.', '-' und '_', bis zu 64",
     Kind.INTERFACES: "Namen von Netzwerkschnittstellen, bis zu 64",
-    Kind.PATH: "ein Pfad aus druckbaren Zeichen, in Dateien absolut",
+    Kind.PATH: "ein Pfad aus druckbaren Zeichen, in Dateien absolut und ohne Leerzeichen",
 }
-_GERMAN_UNITS = {"seconds": "Sekunden", "bytes": "Bytes", "links": "Verbindungen"}
+_GERMAN_UNITS = {"seconds": "Sekunden", "bytes": "Bytes", "links": "Verbindungen", "MB": "MB"}
 
 
 def _reference(rows: list[Row], section: dict[str, str], words: dict[str, str]) -> str:
@@ -285,8 +302,8 @@ def _default(row: Row, words: dict[str, str]) -> str:
 
 
 def _example(rows: list[Row], section: dict[str, str]) -> str:
-    """Return /etc/config/qpq as the package installs it: short, since comments take room on the overlay."""
-    lines = ["# every option: docs/options.md; the values behind # are the defaults", ""]
+    """Return /etc/config/qpq as the package installs it: every option with one line of comment."""
+    lines = ["# The values behind # are the defaults; more: docs/options.md", ""]
     lines.append(f"config {section['type']} '{section['name']}'")
     for row in rows:
         option = row.option
@@ -294,8 +311,68 @@ def _example(rows: list[Row], section: dict[str, str]) -> str:
             continue
         mark = "" if option.setter is Setter.INIT else "#"
         verb = "list" if option.is_list else "option"
+        lines.append(f"\t# {option.help.replace('`', '')}")
         lines += [f"\t{mark}{verb} {option.name} '{word}'" for word in row.written or ("",)]
     return "\n".join(lines) + "\n"
+
+
+# --- blocks in shell scripts ---------------------------------------------------------------
+
+_INIT = Path("procd/qpq.init")
+_DEFAULTS = Path("uci/50-qpq")
+_BLOCK = re.compile(r"(?<=\n)# BEGIN options:[^\n]*\n(.*?)(?=# END options\n)", re.DOTALL)
+
+
+def _with_block(path: Path, block: str) -> str:
+    """Return the text of a script with what stands between its marks made anew."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    found = _BLOCK.search(text)
+    if found is None:
+        raise SchemaError(f"{path}: there are no lines '# BEGIN options: ...' and '# END options'")
+    return text[: found.start(1)] + block + text[found.end(1) :]
+
+
+def _validation(rows: list[Row], section: dict[str, str]) -> str:
+    """Return the function that has ubox validate and set every option: ``validate_options SECTION CALLBACK``."""
+    kind = section["type"]
+    lines = ["validate_options() {", f'\tuci_load_validate {kind} {kind} "$1" "$2" \\']
+    wanted = [row for row in rows if row.option.uci]
+    for row in wanted:
+        default = " ".join(row.written)
+        rule = f"{row.option.name}:{_type(row.option)}"
+        rule += "" if not default or ":" in default else f":{default}"
+        lines.append(f"\t\t'{rule}' \\")
+    lines[-1] = lines[-1].removesuffix(" \\")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _type(option: Option) -> str:
+    """Return the type of ubox's validate_data that comes nearest to the option's kind and refuses nothing allowed.
+
+    Its grammar knows no colon, comma or parenthesis in a pattern; what it lets pass ``qpq daemon --check`` finds.
+    """
+    bounds = f"range({option.lowest},{option.highest})"
+    bounds = f"or(0,{bounds})" if option.zero else bounds
+    seconds = f"or({'0,' if option.zero else ''}range({option.lowest},{option.highest})"
+    return {
+        Kind.BOOL: "bool",
+        Kind.PORT: "range(1,65535)",
+        Kind.ADDRESS: f"rangelength({_SHORTEST},{_LONGEST})",
+        Kind.ADDRESSES: f"rangelength(1,{_LONGEST})",
+        Kind.STRING: f'and(maxlength({MAX_NAME}),regex("[A-Za-z0-9_][A-Za-z0-9_.-]*"))',
+        Kind.STRINGS: f'and(maxlength({MAX_NAME}),regex("[A-Za-z0-9_][A-Za-z0-9_.-]*"))',
+        Kind.INTERFACES: f'and(maxlength({MAX_INTERFACE}),regex("[A-Za-z0-9_.@-]+"))',
+        Kind.ENUM: "or({})".format(",".join(f'"{choice}"' for choice in option.choices)),
+        Kind.INT: bounds,
+        Kind.DURATION: seconds + ',regex("[0-9]+[smhdw]"))',
+        Kind.SIZE: 'regex("[0-9]+[kmgtKMGT]?[iI]?[bB]?")',
+        Kind.PATH: f'and(maxlength({MAX_PATH}),regex("/[^ ]*"))',
+    }[option.kind]
+
+
+def _renamed(rows: list[Row]) -> str:
+    """Return a line for each former name of an option: ``old new``."""
+    return "".join(f"{old} {row.option.name}\n" for row in rows for old in row.was)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 OPENWRT_MARK = "/etc/openwrt_release"
 OPENWRT_DATA_DIR = "/etc/qpq"
+OPENWRT_RUN_DIR = "/var/run/qpq"
+"""In RAM: making a socket on flash would be a write at every start."""
 SOCKET_NAME = "qpq.sock"
 
 
@@ -31,5 +33,7 @@ def default_data_dir(environ: Mapping[str, str], *, uid: int | None = None, mark
 
 
 def default_socket(data_dir: str, environ: Mapping[str, str]) -> str:
-    """Return the path of the control socket: QPQ_SOCKET, else ``qpq.sock`` in ``data_dir``."""
-    return environ.get("QPQ_SOCKET") or data_dir.rstrip("/") + "/" + SOCKET_NAME
+    """Return the path of the control socket: QPQ_SOCKET, else ``qpq.sock`` in ``data_dir``, of /etc/qpq in RAM."""
+    directory = data_dir.rstrip("/")
+    directory = OPENWRT_RUN_DIR if directory == OPENWRT_DATA_DIR else directory
+    return environ.get("QPQ_SOCKET") or directory + "/" + SOCKET_NAME

@@ -186,6 +186,9 @@ def test_a_router_gets_community_mesh_interfaces_and_firewall(router: Router) ->
     router.upgrade()
     assert router.main() == {
         "enabled": "1",
+        "jail": "1",
+        "memory_limit": "0",
+        "firewall_zone": ["lan"],
         "domain": "ffxx",
         "mesh_interface": ["mesh0", "mesh1", "vx_mesh_other", "vx_mesh_uplink"],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -50,8 +51,10 @@ def test_every_file_made_from_the_table_is_current(make_options: ModuleType) -> 
 def test_the_generator_writes_what_is_not_current(
     make_options: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for folder in ("uci", "docs", "node/qpq/daemon"):
+    for folder in ("uci", "docs", "node/qpq/daemon", "procd"):
         (tmp_path / folder).mkdir(parents=True)
+    for script in ("procd/qpq.init", "uci/50-qpq"):
+        (tmp_path / script).write_text("#!/bin/sh\n# BEGIN options: made\nstale\n# END options\necho kept\n")
     (tmp_path / "uci/schema.json").write_text(SCHEMA, encoding="utf-8")
     monkeypatch.setattr(make_options, "ROOT", tmp_path)
     assert make_options.main(["--check"]) == 1
@@ -59,6 +62,9 @@ def test_the_generator_writes_what_is_not_current(
     assert not (tmp_path / "docs/options.md").exists()
     assert make_options.main([]) == 0
     assert make_options.main(["--check"]) == 0
+    script = (tmp_path / "procd/qpq.init").read_text()
+    assert "stale" not in script
+    assert script.endswith("}\n# END options\necho kept\n")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +77,7 @@ def test_the_generator_writes_what_is_not_current(
         {"choices": "leaf"},
         {"default": "no address", "kind": "address"},
         {"kind": "enum", "choices": ["a"], "default": "b"},
+        {"was": "old_name"},
     ],
 )
 def test_a_faulty_table_makes_nothing(make_options: ModuleType, change: dict[str, object]) -> None:
@@ -114,9 +121,17 @@ def test_the_example_file_holds_every_option_and_gives_the_defaults() -> None:
     example = (ROOT / "uci/qpq.config").read_bytes()
     loaded = config.load([], {"HOME": "/root"}, lambda _: example)
     assert loaded.config == config.load([], {"HOME": "/root"}, lambda _: None).config
-    (section,) = uci.parse(example.replace(b"\t#", b"\t")).sections
+    (section,) = uci.parse(re.sub(rb"\t#(?=\w)", b"\t", example)).sections
     assert (section.type, section.name) == (SECTION_TYPE, SECTION_NAME)
     assert set(section.options) == {option.name for option in OPTIONS if option.uci}
+
+
+def test_the_example_file_has_one_line_of_comment_for_every_option() -> None:
+    lines = (ROOT / "uci/qpq.config").read_text(encoding="utf-8").splitlines()
+    for at, line in enumerate(lines):
+        if line.startswith(("\t#option", "\toption", "\t#list", "\tlist")):
+            assert lines[at - 1].startswith("\t# "), line
+            assert not lines[at - 2].startswith("\t# "), line
 
 
 def test_the_documentation_names_every_option_flag_and_variable_in_both_languages() -> None:

@@ -207,11 +207,16 @@ def _value(option: Option, given: Given) -> Value:
     value = parse_value(option, given.texts[0])
     if given.where == option.env_negative:
         return not value
-    if option.kind is Kind.PATH and value and not str(value).startswith("/"):
-        if given.where not in {option.flag, option.env}:
-            raise BadValueError(f"{str(value)!a} is not allowed for {option.name}; allowed: an absolute path")
-        return os.path.abspath(str(value))
-    return value
+    return _path(option, str(value), given) if option.kind is Kind.PATH and value else value
+
+
+def _path(option: Option, path: str, given: Given) -> str:
+    """Return a path as an absolute one; in a file it is, and has no blanks: the init script's tools take words."""
+    if given.where in {option.flag, option.env}:
+        return os.path.abspath(path)
+    if not path.startswith("/") or " " in path:
+        raise BadValueError(f"{path!a} is not allowed for {option.name}; allowed: an absolute path without blanks")
+    return path
 
 
 def _completed(config: Config, environ: Mapping[str, str]) -> Config:

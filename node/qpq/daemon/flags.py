@@ -28,14 +28,15 @@ class Given:
 
 @dataclass(slots=True)
 class Flags:
-    """The flags that were given, by option name; ``help``: --help was among them."""
+    """The flags that were given, by option name; ``help`` and ``check``: --help or --check was among them."""
 
     given: dict[str, Given] = field(default_factory=dict)
     help: bool = False
+    check: bool = False
 
 
 def parse(argv: list[str]) -> Flags:
-    """Read ``--flag value``, ``--flag=value``, ``--switch``, ``--no-switch`` and ``--help``.
+    """Read ``--flag value``, ``--flag=value``, ``--switch``, ``--no-switch``, ``--check`` and ``--help``.
 
     Raises FlagError: an unknown flag, a word that is none, a missing value, a flag given twice that is no list.
     """
@@ -44,6 +45,9 @@ def parse(argv: list[str]) -> Flags:
         word = words.pop()
         if word in {"-h", "--help"}:
             flags.help = True
+            continue
+        if word == "--check":
+            flags.check = True
             continue
         name, equals, value = word.partition("=")
         option = _BY_FLAG.get(name)
@@ -76,6 +80,7 @@ def help_text() -> str:
         if option.flag is not None:
             name = f"{option.flag} {option.meta}" if option.meta else f"{option.flag}, {option.negative}"
             lines += _entry(name, f"{option.help} Default: {_default(option)}.")
+    lines += _entry("--check", "Only look whether the configuration is allowed: one line and exit status 1 if not.")
     lines += _entry("--help", "This text.")
     return "\n".join(lines) + "\n"
 

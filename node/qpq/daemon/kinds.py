@@ -135,7 +135,7 @@ def allowed(option: Option) -> str:
         Kind.INT: f"a whole number {bounds}",
         Kind.DURATION: f"a time {bounds}, written 90, 90s, 15m, 12h, 7d or 2w",
         Kind.SIZE: f"a size {bounds}, written 65536, 512K, 2M or 1G",
-        Kind.PATH: "a path of printable characters, absolute in files",
+        Kind.PATH: "a path of printable characters, in files absolute and without blanks",
     }[option.kind]
 
 

@@ -16,6 +16,7 @@ from qpq.daemon.control_socket import ControlSocketError, group_id
 from qpq.daemon.data_dir import DataDirError, Lock, prepare
 from qpq.daemon.lean import asyncio
 from qpq.errors import QpqError
+from qpq.paths import OPENWRT_RUN_DIR
 
 if TYPE_CHECKING:
     import logging
@@ -60,9 +61,12 @@ def run(argv: list[str], environ: Mapping[str, str] | None = None) -> int:
     os.umask(0o077)
     variables = dict(os.environ if environ is None else environ)
     try:
-        if flags.parse(argv).help:
+        asked = flags.parse(argv)
+        if asked.help:
             sys.stdout.write(flags.help_text())
             return DONE
+        if asked.check:
+            return check(argv, variables)
         loaded = configuration.load(argv, variables)
     except QpqError as error:
         return _say(str(error), USAGE)
@@ -73,6 +77,18 @@ def run(argv: list[str], environ: Mapping[str, str] | None = None) -> int:
         log.warning("not started: option enabled is off (%s)", loaded.origins["enabled"])
         return DONE
     return _locked(loaded, log, lambda: configuration.load(argv, variables), started)
+
+
+def check(argv: list[str], environ: Mapping[str, str]) -> int:
+    """Say in one line whether the configuration is allowed, for an init script; return 0, or 1 where it is not."""
+    try:
+        config = configuration.load(argv, environ).config
+        group_id(config.socket_group)
+    except QpqError as error:
+        first, *others = str(error).splitlines()
+        return _say(first + (f" (and {len(others)} more)" if others else ""), FAILED)
+    sys.stdout.write("the configuration is allowed\n")
+    return DONE
 
 
 def wipe(argv: list[str], environ: Mapping[str, str] | None = None) -> int:
@@ -101,6 +117,8 @@ def _locked(loaded: Loaded, log: logging.Logger, again: Callable[[], Loaded], st
     try:
         inside = os.path.dirname(config.socket) == config.data_dir.rstrip("/")
         prepare(config.data_dir, group_id(config.socket_group) if inside else None)
+        if os.path.dirname(config.socket) == OPENWRT_RUN_DIR:
+            os.makedirs(OPENWRT_RUN_DIR, 0o755, exist_ok=True)
         lock = Lock(config.data_dir)
     except (ControlSocketError, DataDirError) as error:
         return _fail(log, error)

@@ -19,6 +19,34 @@ OPTIONS: tuple[Option, ...] = (
         setter=Setter.INIT,
     ),
     Option(
+        name="jail",
+        kind=Kind.BOOL,
+        default=True,
+        help="Run the node in procd's jail where the system has one; off where a kernel without namespaces refuses it.",
+        env="QPQ_JAIL",
+        setter=Setter.INIT,
+    ),
+    Option(
+        name="memory_limit",
+        kind=Kind.INT,
+        default=0,
+        help="Most memory (address space) that procd lets the node have.",
+        env="QPQ_MEMORY_LIMIT",
+        lowest=32,
+        highest=65536,
+        unit="MB",
+        zero="half of the machine's, at least 48",
+        setter=Setter.INIT,
+    ),
+    Option(
+        name="firewall_zone",
+        kind=Kind.STRINGS,
+        default=("lan",),
+        help="Firewall zones from which the node is reached while it runs; any: from all, none: the rules are yours.",
+        env="QPQ_FIREWALL_ZONE",
+        setter=Setter.INIT,
+    ),
+    Option(
         name="listen",
         kind=Kind.ADDRESS,
         default="[::]:7000",
@@ -222,7 +250,7 @@ OPTIONS: tuple[Option, ...] = (
         name="socket",
         kind=Kind.PATH,
         default="",
-        help="Path of the control socket. Empty: qpq.sock in the data directory.",
+        help="Path of the control socket. Empty: qpq.sock in the data directory; of /etc/qpq in /var/run/qpq.",
         flag="--socket",
         env="QPQ_SOCKET",
         meta="PATH",
@@ -254,6 +282,9 @@ class Config:
     """The settings of a node, as docs/options.md tells them; times in seconds, sizes in bytes."""
 
     enabled: bool = True
+    jail: bool = True
+    memory_limit: int = 0
+    firewall_zone: tuple[str, ...] = ("lan",)
     listen: str = "[::]:7000"
     peer: tuple[str, ...] = ()
     mdns: bool = True
