@@ -188,7 +188,7 @@ def test_a_router_gets_community_mesh_interfaces_and_firewall(router: Router) ->
         "enabled": "1",
         "jail": "1",
         "memory_limit": "0",
-        "firewall_zone": ["lan"],
+        "firewall_zone": ["none"],
         "domain": "ffxx",
         "mesh_interface": ["mesh0", "mesh1", "vx_mesh_other", "vx_mesh_uplink"],
     }
