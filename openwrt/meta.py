@@ -29,6 +29,12 @@ class Meta:
     users: str
     depends: tuple[str, ...]
     conffiles: tuple[str, ...]
+    postinst: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        """Where the package's Makefile lies in OpenWrt's tree."""
+        return f"feeds/{self.name}/openwrt"
 
 
 def read(text: str) -> Meta:
@@ -53,6 +59,7 @@ def read(text: str) -> Meta:
         users=_literal(values, "USERID"),
         depends=(ALWAYS, *(word.removeprefix("+") for word in wanted)),
         conffiles=_lines(blocks, f"Package/{name}/conffiles"),
+        postinst=tuple(line.replace("$$", "$") for line in _lines(blocks, f"Package/{name}/postinst")),
     )
 
 

@@ -20,7 +20,10 @@ BINARY = "qpq"  # beside the packages, in dist/<target>/
 FILES = (
     ("etc/capabilities/qpq.json", 0o644, "openwrt/files/qpq.capabilities.json"),
     ("etc/config/qpq", 0o600, "uci/qpq.config"),
+    ("etc/hotplug.d/ntp/50-qpq", 0o755, "procd/qpq.ntp"),
+    ("etc/init.d/qpq", 0o755, "procd/qpq.init"),
     ("etc/sysctl.d/50-qpq.conf", 0o644, "openwrt/files/qpq.sysctl"),
+    ("etc/uci-defaults/50-qpq", 0o755, "uci/50-qpq"),
     ("lib/upgrade/keep.d/qpq", 0o644, "openwrt/files/qpq.keep"),
 )
 PROGRAM = ("usr/bin/qpq", 0o755)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from openwrt.stage import Tree
 
 # The text that OpenWrt's package-pack.mk writes, to the letter; what to do is told by functions.sh of the router.
-_GUARD = "[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n. ${IPKG_INSTROOT}/lib/functions.sh\n"
-POSTINST = f'#!/bin/sh\n[ "${{IPKG_NO_SCRIPT}}" = "1" ] && exit 0\n{_GUARD}default_postinst $0 $@\n'
-PRERM = f"#!/bin/sh\n{_GUARD}default_prerm $0 $@\n"
+GUARD = "[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n. ${IPKG_INSTROOT}/lib/functions.sh\n"
+POSTINST = f'#!/bin/sh\n[ "${{IPKG_NO_SCRIPT}}" = "1" ] && exit 0\n{GUARD}default_postinst $0 $@\n'
+PRERM = f"#!/bin/sh\n{GUARD}default_prerm $0 $@\n"
 
 
 def file_name(meta: Meta, arch: str) -> str:
@@ -28,7 +28,7 @@ def control(meta: Meta, arch: str, time: int, installed_size: int) -> str:
         ("Package", meta.name),
         ("Version", meta.version),
         ("Depends", ", ".join(meta.depends)),
-        ("Source", f"feeds/{meta.name}/openwrt"),
+        ("Source", meta.source),
         ("SourceName", meta.name),
         ("License", meta.licence),
         ("LicenseFiles", meta.licence_files),
@@ -52,14 +52,15 @@ def build(content: Tree, meta: Meta, arch: str, time: int) -> bytes:
     """Return the package. ``time`` (seconds since 1970) is every file's time stamp."""
     data = archive.tar(content, time)
     present = {f"/{file.path}" for file in content.files}
-    parts = tree(
-        (
-            File("conffiles", 0o644, "".join(f"{path}\n" for path in sorted(present & {*meta.conffiles})).encode()),
-            File("control", 0o644, control(meta, arch, time, len(data)).encode()),
-            File("postinst", 0o755, POSTINST.encode()),
-            File("prerm", 0o755, PRERM.encode()),
-        )
+    conffiles = sorted(present & {*meta.conffiles})
+    texts = (
+        ("conffiles", 0o644, "".join(f"{path}\n" for path in conffiles)),
+        ("control", 0o644, control(meta, arch, time, len(data))),
+        ("postinst", 0o755, POSTINST),
+        ("postinst-pkg", 0o755, "".join(f"{line}\n" for line in meta.postinst)),
+        ("prerm", 0o755, PRERM),
     )
+    parts = tree(tuple(File(path, mode, text.encode()) for path, mode, text in texts))
     members = (
         ("debian-binary", b"2.0\n"),
         ("data.tar.gz", archive.gzip(data)),

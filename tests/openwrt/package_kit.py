@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from pathlib import Path
 
@@ -19,3 +20,11 @@ def content() -> stage.Tree:
     """Return the whole package around a small program."""
     files = [stage.File(path, mode, (ROOT / source).read_bytes()) for path, mode, source in stage.FILES]
     return stage.tree((stage.File(*stage.PROGRAM, PROGRAM), *files))
+
+
+def from_base64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def to_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
