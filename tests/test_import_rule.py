@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "link": {"crypto", "wire", "mesh"},
     "discovery": {"crypto", "wire", "mesh"},
     "store": {"crypto", "wire", "mesh"},
-    "daemon": {"crypto", "wire", "mesh", "link", "discovery", "store"},
+    "federation": {"crypto", "wire"},
+    "daemon": {"crypto", "wire", "mesh", "link", "discovery", "store", "federation"},
     "console": set(),
 }
 # The console reads the option table and the file those options stand in, to find the socket; everything else it asks

@@ -25,7 +25,7 @@ from qpq.link.certificates import make_certificate
 from qpq.link.connection import P2P_ALPN
 from qpq.link.hub import Hub
 from qpq.link.limits import LinkLimits
-from qpq.link.streams import Notice
+from qpq.link.ports import Notice
 from qpq.mesh.events import DialFailed, FrameReceived, LinkDown, LinkUp
 
 if TYPE_CHECKING:

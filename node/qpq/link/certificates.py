@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from qpq.crypto.identity import ID_BYTES, Identity
 from qpq.link.errors import CertificateError
-from qpq.wire.der import BIT_STRING, INTEGER, SEQUENCE, Reader
+from qpq.wire.der import BIT_STRING, INTEGER, SEQUENCE, Reader, tlv
 from qpq.wire.errors import DerError
 
 if TYPE_CHECKING:
@@ -29,16 +29,15 @@ _VALIDITY = b"\x30\x20\x17\x0d700101000000Z\x18\x0f99991231235959Z"
 _KEY_HEAD = bytes.fromhex("302a300506032b6570032100")  # SubjectPublicKeyInfo up to the 32 bytes of the key
 _SIGNATURE_HEAD = b"\x00"  # no unused bits
 _SERIAL_BYTES = 8
-_SHORT = 0x80
 
 
 def make_certificate(secret: SecretIdentity) -> bytes:
     """Return the self-signed certificate of ``secret`` as DER; the same identity gives the same bytes."""
     serial = bytes([secret.identity[0] & 0x3F | 0x40]) + secret.identity[1:_SERIAL_BYTES]
-    to_be_signed = _tlv(
+    to_be_signed = tlv(
         SEQUENCE,
         _VERSION_3
-        + _tlv(INTEGER, serial)
+        + tlv(INTEGER, serial)
         + _ED25519
         + _COMMON_NAME_QPQ
         + _VALIDITY
@@ -46,8 +45,8 @@ def make_certificate(secret: SecretIdentity) -> bytes:
         + _KEY_HEAD
         + secret.identity,
     )
-    signature = _tlv(BIT_STRING, _SIGNATURE_HEAD + secret.sign(to_be_signed))
-    return _tlv(SEQUENCE, to_be_signed + _ED25519 + signature)
+    signature = tlv(BIT_STRING, _SIGNATURE_HEAD + secret.sign(to_be_signed))
+    return tlv(SEQUENCE, to_be_signed + _ED25519 + signature)
 
 
 def sole_identity(chain: Sequence[bytes]) -> Identity:
@@ -110,13 +109,7 @@ def _key_of(signed: Reader) -> Identity:
     if not signed.is_done():
         wrapped = signed.inner(_EXTENSIONS)
         signed.end("the extensions")
-        wrapped.inner(SEQUENCE).extensions()
+        for _ in wrapped.inner(SEQUENCE).extensions():
+            pass
         wrapped.end("the extensions")
     return Identity(key)
-
-
-def _tlv(tag: int, content: bytes) -> bytes:
-    size = len(content)
-    if size < _SHORT:
-        return bytes([tag, size]) + content
-    return bytes([tag, 0x81, size]) + content  # nothing here has 256 bytes

@@ -24,10 +24,8 @@ from qpq.link.certificates import sole_identity
 from qpq.link.endings import LIBRARY_FAULTS, Verdict, explain
 from qpq.link.errors import CertificateError
 from qpq.link.liveness import NEVER, Liveness
-from qpq.link.outlet import Outlet
-from qpq.link.ports import Phase, row_of
+from qpq.link.ports import Outlet, Phase, row_of
 from qpq.link.refusals import Refusal, printable
-from qpq.link.streams import Stream, complaint, judged
 from qpq.mesh.events import FrameReceived, LinkQuality, LinkUp
 from qpq.wire.codec import FrameDecoder, FrameEncoder, close_code
 from qpq.wire.errors import FrameTooLongError, WireError
@@ -41,9 +39,9 @@ if TYPE_CHECKING:
     from aioquic.tls import SessionTicket
 
     from qpq.crypto.identity import Identity
-    from qpq.link.ports import Host, LinkRow
+    from qpq.link.ports import Host, LinkRow, Notice
     from qpq.link.sources import Local, SockAddr, Source
-    from qpq.link.streams import Notice, Service
+    from qpq.link.streams import Service, Stream
     from qpq.link.tickets import Bound
     from qpq.mesh.events import Event
     from qpq.wire.frames import Frame
@@ -203,12 +201,12 @@ class Link:
             events.append(LinkUp(self.number, peer, self.address, self.initiator, self.resumed))
 
     def _open(self, service: Service, event: HandshakeCompleted, events: list[Event | Notice]) -> None:
-        fault = complaint(service, event, self.quic.proven, initiator=self.initiator)
+        fault = service.complaint(event, self.quic.proven, initiator=self.initiator)
         if fault:
             self.close(CloseCode.IDENTITY, fault, Refusal.CERTIFICATE)
             return
         self.phase = Phase.UP
-        self.stream = Stream(self, self.quic.proven, self.quic.chain)
+        self.stream = service.stream(self, self.quic.proven, self.quic.chain)
         events.append(self.stream.begin(service))
 
     # frames out
@@ -373,7 +371,7 @@ class Link:
     def _judge(self, chain: Sequence[bytes]) -> Identity:
         try:
             if self.service is not None:
-                return judged(self.service, chain)
+                return self.service.judged(chain)
             identity = sole_identity(chain)
         except QpqError:
             self._refusal = Refusal.CERTIFICATE

@@ -23,8 +23,8 @@ from qpq.link.errors import AddressError
 from qpq.link.hub import Hub
 from qpq.link.limits import LinkLimits
 from qpq.link.liveness import NEVER
+from qpq.link.ports import Notice
 from qpq.link.sockets import UdpSocket
-from qpq.link.streams import Notice
 from qpq.netaddress import NetAddress
 from qpq.wire.frames import CloseCode
 

@@ -20,10 +20,9 @@ from qpq.link.certificates import make_certificate
 from qpq.link.connection import P2P_ALPN, TRUST, Link
 from qpq.link.imports import Certificate
 from qpq.link.liveness import NEVER
-from qpq.link.ports import Phase
+from qpq.link.ports import Notice, Phase
 from qpq.link.refusals import Refusals, printable
 from qpq.link.sources import Sources
-from qpq.link.streams import Notice
 from qpq.link.tickets import TicketStore
 from qpq.mesh.events import DialFailed, LinkDown
 from qpq.netaddress import NetAddress

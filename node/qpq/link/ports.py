@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from qpq.netaddress import NetAddress
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpq.crypto.identity import Identity
-    from qpq.link.aioquic_private import Trust
+    from qpq.link.aioquic_private import LinkConnection, Trust
     from qpq.link.connection import Link
     from qpq.link.limits import LinkLimits
     from qpq.link.sources import Local, SockAddr
@@ -23,12 +23,22 @@ if TYPE_CHECKING:
     """Puts a datagram on the wire, from one of the own addresses; returns why that cannot work, or nothing."""
 
 
+_STREAM: Final = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What an end shows: certificates (DER), its own first, and the seed of the Ed25519 key in that."""
 
     chain: tuple[bytes, ...]
     seed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a stream's handler is told, in the order of all events."""
+
+    tell: Callable[[], None]
 
 
 class Phase(Enum):
@@ -91,3 +101,34 @@ class Host(Protocol):
     def chance(self) -> float:
         """Return a random number from 0 to 1."""
         ...
+
+
+class Outlet:
+    """Hands bytes to the connection, and keeps them until there is a stream."""
+
+    __slots__ = ("_bytes", "_parts", "_quic")
+
+    def __init__(self, quic: LinkConnection) -> None:
+        self._quic = quic
+        self._parts: list[bytes] = []
+        self._bytes = 0
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the peer's acknowledgement, sent or not."""
+        return self._quic.backlog + self._bytes
+
+    def put(self, data: bytes) -> None:
+        """Queue bytes behind all others."""
+        if self._quic.has_stream and not self._parts:
+            self._quic.send_stream_data(_STREAM, data)
+        else:
+            self._parts.append(data)
+            self._bytes += len(data)
+
+    def flush(self) -> None:
+        """Hand over what waited for the stream, if that is there."""
+        if self._parts and self._quic.has_stream:
+            self._quic.send_stream_data(_STREAM, b"".join(self._parts))
+            self._parts.clear()
+            self._bytes = 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from qpq.errors import QpqError
 from qpq.link.aioquic_private import Trust
 from qpq.link.errors import CertificateError, CrowdedError
+from qpq.link.ports import Notice
 from qpq.link.refusals import Refusal, printable
 
 if TYPE_CHECKING:
@@ -82,12 +83,24 @@ class Service:
         if sum(link.source == newcomer.source for link in others) >= self.connections_a_source:
             raise CrowdedError(f"too many connections of {self.alpn} from this address")
 
+    def judged(self, chain: Sequence[bytes]) -> Identity:
+        """Return the key at the other end; raises CertificateError."""
+        try:
+            return self.judge(chain)
+        except QpqError as fault:
+            raise CertificateError(str(fault)) from fault
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that a stream's handler is told, in the order of all events."""
+    def complaint(self, event: HandshakeCompleted, peer: Identity | None, *, initiator: bool) -> str:
+        """Return why a finished handshake is not good enough; empty: it is."""
+        if event.alpn_protocol != self.alpn:
+            return printable(f"{event.alpn_protocol} was spoken instead of {self.alpn}")
+        if event.session_resumed or (peer is None and (initiator or self.mutual)):
+            return "no certificate"
+        return ""
 
-    tell: Callable[[], None]
+    def stream(self, link: Link, peer: Identity | None, chain: tuple[bytes, ...]) -> Stream:
+        """Make the stream of a connection."""
+        return Stream(link, peer, chain)
 
 
 class Stream:
@@ -168,20 +181,3 @@ class Stream:
             return []
         self._waiting = False
         return [Notice(self._handler.room)]
-
-
-def judged(service: Service, chain: Sequence[bytes]) -> Identity:
-    """Return the key at the other end as ``service`` sees it; raises CertificateError."""
-    try:
-        return service.judge(chain)
-    except QpqError as fault:
-        raise CertificateError(str(fault)) from fault
-
-
-def complaint(service: Service, event: HandshakeCompleted, peer: Identity | None, *, initiator: bool) -> str:
-    """Return why a finished handshake is not good enough for ``service``; empty: it is."""
-    if event.alpn_protocol != service.alpn:
-        return printable(f"{event.alpn_protocol} was spoken instead of {service.alpn}")
-    if event.session_resumed or (peer is None and (initiator or service.mutual)):
-        return "no certificate"
-    return ""

@@ -1,14 +1,18 @@
-"""DER (X.690): items of known tags and shortest lengths, out of the certificates of peers."""
+"""DER (X.690): items of known tags and shortest lengths, into certificates and out of those of peers."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from qpq.wire.errors import DerError
 
-INTEGER, BIT_STRING, OCTET_STRING, OID = 0x02, 0x03, 0x04, 0x06
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID = 0x01, 0x02, 0x03, 0x04, 0x06
+UTF8, UTC_TIME, GENERALIZED_TIME = 0x0C, 0x17, 0x18
 SEQUENCE, SET = 0x30, 0x31
-_BOOLEAN, _UTF8, _PRINTABLE, _IA5, _UTC_TIME, _GENERALIZED_TIME = 0x01, 0x0C, 0x13, 0x16, 0x17, 0x18
+_PRINTABLE, _IA5 = 0x13, 0x16
 
 _SHORT = 0x80
 _TRUE = b"\xff"
@@ -19,6 +23,24 @@ _PRINTABLES: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 _GENERALIZED_FROM: Final = b"2050"  # years before are written as UTCTime (RFC 5280 section 4.1.2.5)
 _UTC_PIVOT: Final = b"50"
 _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+class Extension(NamedTuple):
+    """One extension of a certificate: its object identifier as written, and what is in it."""
+
+    oid: bytes
+    critical: bool
+    value: bytes
+
+
+def tlv(tag: int, *parts: bytes) -> bytes:
+    """Return an item of this tag with the given content, below 64 KiB of it."""
+    content = b"".join(parts)
+    size = len(content)
+    if size < _SHORT:
+        return bytes((tag, size)) + content
+    wide = 1 if size <= 0xFF else 2  # noqa: PLR2004 (one byte)
+    return bytes((tag, _SHORT | wide)) + size.to_bytes(wide, "big") + content
 
 
 class Reader:
@@ -60,6 +82,12 @@ class Reader:
         """Return a reader of the next item's content."""
         return Reader(self.take(tag))
 
+    def item(self, tag: int) -> bytes:
+        """Return the next item as it is written, tag and length too."""
+        start = self._position
+        self.take(tag)
+        return self._data[start : self._position]
+
     def skip(self, prefix: bytes) -> bool:
         """Go past ``prefix``, whole items written out, and return True if they come next."""
         if not self._data.startswith(prefix, self._position):
@@ -88,8 +116,9 @@ class Reader:
         if content[0] == 0 and not content[1] & _SHORT:
             raise DerError("a serial number that is not strict DER")
 
-    def name(self) -> None:
-        """Take a name: any number of attributes, each alone and with text."""
+    def name(self) -> bytes:
+        """Take a name, any number of attributes, each alone and with text, and return it as written."""
+        start = self._position
         parts = self.inner(SEQUENCE)
         while not parts.is_done():
             part = parts.inner(SET)
@@ -98,12 +127,13 @@ class Reader:
             attribute.oid()
             attribute.text()
             attribute.end("the attribute of a name")
+        return self._data[start : self._position]
 
     def text(self) -> None:
         """Take a UTF8String, PrintableString or IA5String."""
-        if self.is_at(_UTF8):
+        if self.is_at(UTF8):
             try:
-                self.take(_UTF8).decode()
+                self.take(UTF8).decode()
             except UnicodeDecodeError:
                 raise DerError("a name that is no text") from None
         elif self.is_at(_PRINTABLE):
@@ -112,8 +142,8 @@ class Reader:
         elif not self.take(_IA5).isascii():
             raise DerError("a name that is no text")
 
-    def oid(self) -> None:
-        """Take an object identifier."""
+    def oid(self) -> bytes:
+        """Take an object identifier and return it as written."""
         content = self.take(OID)
         if not content or len(content) > _MAX_OID or content[-1] & _SHORT:
             raise DerError("an object identifier that is none")
@@ -124,14 +154,15 @@ class Reader:
             length = length + 1 if byte & _SHORT else 0
             if length >= _MAX_ARC:
                 raise DerError("an object identifier that is too large")
+        return content
 
-    def time(self) -> None:
-        """Take a point in time that exists; which one does not matter here."""
-        if self.is_at(_UTC_TIME):
-            digits = self.take(_UTC_TIME)
+    def time(self) -> int:
+        """Take a point in time (UTC) that exists and return it as a number that is read YYYYMMDDhhmmss."""
+        if self.is_at(UTC_TIME):
+            digits = self.take(UTC_TIME)
             digits = (b"20" if digits[:2] < _UTC_PIVOT else b"19") + digits
         else:
-            digits = self.take(_GENERALIZED_TIME)
+            digits = self.take(GENERALIZED_TIME)
             if digits[:4] < _GENERALIZED_FROM:
                 raise DerError("a time that is not strict DER")
         if len(digits) != 15 or digits[14:] != b"Z" or not digits[:14].isdigit():  # noqa: PLR2004 (YYYYMMDDhhmmssZ)
@@ -142,15 +173,23 @@ class Reader:
             raise DerError("a day that does not exist")
         if digits[8:10] > b"23" or digits[10:12] > b"59" or digits[12:14] > b"59":
             raise DerError("a time that does not exist")
+        return int(digits[:14])
 
-    def extensions(self) -> None:
-        """Take one or more extensions, whatever they say."""
+    def boolean(self) -> bool:
+        """Take a truth value where the default is False, so that only True is written."""
+        if not self.is_at(BOOLEAN):
+            return False
+        if self.take(BOOLEAN) != _TRUE:
+            raise DerError("a truth value that is not strict DER")
+        return True
+
+    def extensions(self) -> Iterator[Extension]:
+        """Go through one or more extensions."""
         while True:
             extension = self.inner(SEQUENCE)
-            extension.oid()
-            if extension.is_at(_BOOLEAN) and extension.take(_BOOLEAN) != _TRUE:
-                raise DerError("an extension that is not strict DER")
-            extension.take(OCTET_STRING)
+            oid, critical = extension.oid(), extension.boolean()
+            found = Extension(oid, critical, extension.take(OCTET_STRING))
             extension.end("an extension")
+            yield found
             if self.is_done():
                 return
