@@ -1,16 +1,20 @@
 """What the program weighs and which part takes how much, from the linker's map; the gate over the budgets.
 
-``dist/size.json`` is ``{target: {"elf": bytes, "ipk": bytes or null, "parts": {part: bytes}}}``. The committed
-``cross/size-baseline.json`` has the same figures of the last commit that changed them.
+``dist/size.json`` is ``{target: {"elf": bytes, "ipk": bytes or null, "apk": bytes or null, "parts": {part: bytes}}}``;
+null until there is a package of this very ELF. The committed ``cross/size-baseline.json`` has the figures of the ELF as
+of the last commit that changed them.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import lzma
 import re
 import sys
+import tarfile
+import zlib
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 BASELINE = CROSS / "size-baseline.json"
 REPORT = ROOT / "dist" / "size.json"
+PACKED_LIMIT = 3_200_000  # bytes of a package file
 REST = "headers, relocations, padding"  # whatever no input file accounts for
 # The first that fits an input file's path names its part.
 PARTS = (
@@ -64,12 +69,16 @@ def report(programs: dict[str, Program], *, accept: bool) -> list[str]:
     complaints = []
     for name, program in programs.items():
         size = program.elf.stat().st_size
-        row = {"elf": size, "ipk": written.get(name, {}).get("ipk"), "parts": parts(program)}
+        packed = {kind: _packed(program.elf, kind) for kind in UNPACK}
+        row = {"elf": size, **packed, "parts": parts(program)}
         written[name] = row
         limit = target(name).limit
         _print(name, row, before.get(name, {}), limit, program.elf.read_bytes())
         if size >= limit:
             complaints.append(f"{name} has {size:,} bytes, {size - limit + 1:,} too many")
+        for kind, weight in packed.items():
+            if weight is not None and weight >= PACKED_LIMIT:
+                complaints.append(f"the .{kind} of {name} has {weight:,} bytes, {weight - PACKED_LIMIT + 1:,} too many")
     _write(REPORT, written)
     if accept:
         kept = {name: {"elf": row["elf"], "parts": row["parts"]} for name, row in written.items() if name in TARGETS}
@@ -77,10 +86,33 @@ def report(programs: dict[str, Program], *, accept: bool) -> list[str]:
     return complaints
 
 
+def _packed(elf: Path, kind: str) -> int | None:
+    """Return the bytes of the package beside the ELF; None where there is none with this very ELF in it."""
+    program = elf.read_bytes()
+    found = (path for path in elf.parent.glob(f"*.{kind}") if program in UNPACK[kind](path.read_bytes()))
+    return next((path.stat().st_size for path in found), None)
+
+
+def _unpack_ipk(package: bytes) -> bytes:
+    with tarfile.open(fileobj=io.BytesIO(package)) as outer:
+        data = outer.extractfile("./data.tar.gz")
+        return gzip.decompress(data.read()) if data else b""
+
+
+def _unpack_apk(package: bytes) -> bytes:
+    return zlib.decompress(package[4:], -zlib.MAX_WBITS)
+
+
+UNPACK = {"ipk": _unpack_ipk, "apk": _unpack_apk}
+
+
 def _print(name: str, row: dict[str, Any], before: dict[str, Any], limit: int, data: bytes) -> None:
     size = len(data)
     packed = f"xz {len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)):,}, gzip {len(gzip.compress(data, 9)):,}"
     print(f"{name}: {size:,} of {limit:,} bytes, {limit - size:,} left ({packed})")
+    for kind in UNPACK:
+        if row[kind] is not None:
+            print(f"  .{kind:31}{row[kind]:12,} of {PACKED_LIMIT:,}")
     old_parts = before.get("parts", {})
     rows = [
         ("whole", size, before.get("elf")),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cross.errors import CrossError
+from cross.size import PACKED_LIMIT
 from cross.targets import TARGETS, Target, target
 
 from openwrt import clock, stage
@@ -16,7 +17,6 @@ from openwrt.errors import PackError
 from openwrt.pack import apk, feed, ipk
 from openwrt.pack.keys import ApkKey, UsignKey, apk_key, usign_key
 
-PACKED_LIMIT = 3_200_000  # bytes of a package file
 INSTALLED_LIMIT = 4_700 * 1024  # bytes; a router with 16 MB flash has room for no more
 SMALL = 32  # bits of the machines that have such flash: MIPS, ARM
 FEED = stage.DIST / "feed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import apk_reader
 import package_kit as kit
 import pytest
+from cross import link, size
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -189,7 +191,7 @@ def test_a_program_that_does_not_fit_a_router_is_refused(
 
 
 def test_a_package_over_its_budget_is_refused(dist: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (dist / "x86_64/qpq").write_bytes(os.urandom(mkpkg.PACKED_LIMIT))
+    (dist / "x86_64/qpq").write_bytes(os.urandom(size.PACKED_LIMIT))
     assert mkpkg.main(["package", "x86_64"]) == 1
     assert re.search(r"x86_64: qpq_.*\.ipk has 3,\d+,\d+ bytes, over the budget", capsys.readouterr().err)
 
@@ -236,6 +238,37 @@ def test_the_time_is_the_variables_or_the_commits(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(clock, "ROOT", tmp_path)
     with pytest.raises(PackError, match="set SOURCE_DATE_EPOCH"):
         clock.epoch()
+
+
+def sizes(dist: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, int | None], list[str]]:
+    """Return x86_64's row of `make size`, and the gate's complaints."""
+    monkeypatch.setattr(size, "REPORT", dist / "size.json")
+    (dist / "map").write_text("")
+    program = link.Program(dist / "x86_64/qpq", dist / "map", dist / "modules.json")
+    complaints = size.report({"x86_64": program}, accept=False)
+    return json.loads((dist / "size.json").read_text())["x86_64"], complaints
+
+
+def test_make_size_weighs_the_packages_of_the_program_that_is_there(
+    dist: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, complaints = sizes(dist, monkeypatch)
+    assert (row["ipk"], row["apk"], complaints) == (None, None, [])
+    assert mkpkg.main(["package", "x86_64"]) == 0
+    row, _ = sizes(dist, monkeypatch)
+    for kind in ("ipk", "apk"):
+        (path,) = (dist / "x86_64").glob(f"*.{kind}")
+        assert row[kind] == path.stat().st_size
+    (dist / "x86_64/qpq").write_bytes(b"another program")
+    row, _ = sizes(dist, monkeypatch)
+    assert (row["ipk"], row["apk"]) == (None, None)
+
+
+def test_make_size_complains_of_a_package_over_its_budget(dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mkpkg.main(["package", "x86_64"]) == 0
+    monkeypatch.setattr(size, "PACKED_LIMIT", 1000)
+    complaints = sizes(dist, monkeypatch)[1]
+    assert [line.split(" has ")[0] for line in complaints] == ["the .ipk of x86_64", "the .apk of x86_64"]
 
 
 def damaged(keys: Keys, change: int) -> str:
