@@ -31,7 +31,7 @@ _KEYS = frozenset({
     "name", "kind", "default", "flag", "meta", "uci", "lowest", "highest", "unit", "zero", "zero_de", "choices",
     "reload", "setter", "was", "en", "de",
 })  # fmt: skip
-_SHORTEST, _LONGEST = len("[::]:1"), 280  # characters of an address (qpq.netaddress)
+_SHORTEST, _LONGEST = len("::"), 280  # characters of an address (qpq.netaddress)
 _ANNOTATIONS = {Kind.BOOL: "bool", Kind.PORT: "int", Kind.INT: "int", Kind.DURATION: "int", Kind.SIZE: "int"}
 
 

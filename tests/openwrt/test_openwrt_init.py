@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import ubox
+from hypothesis import given, reject
+from hypothesis import strategies as st
 from init_kit import INIT, ROOT, Router, ash
 
-from qpq.daemon.kinds import Kind
+from qpq.daemon.kinds import BadValueError, Kind, parse_value
 from qpq.daemon.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -84,6 +87,15 @@ def test_zones_and_port_of_the_firewall_rules_are_those_of_the_configuration(rou
     ran = router.run("start")
     assert [(rule["src"], rule["dest_port"]) for rule in _rules(ran.calls)] == [("mesh", "7123"), ("*", "7123")]
     assert not ran.args("procd_add_mdns_service")
+
+
+@pytest.mark.parametrize(
+    ("listen", "port"),
+    [("[::]", "7000"), ("::", "7000"), ("192.0.2.1", "7000"), ("[::1]:8000", "8000"), ("192.0.2.1:8000", "8000")],
+)
+def test_an_address_may_lack_the_port(router: Router, listen: str, port: str) -> None:
+    router.options(f"option listen '{listen}'")
+    assert _rules(router.run("start").calls)[0]["dest_port"] == port
 
 
 def test_umdns_is_told_of_the_node(router: Router) -> None:
@@ -256,6 +268,41 @@ def test_without_its_user_or_its_configuration_the_node_does_not_start(router: R
     ran = router.run("start")
     assert (ran.status, len(ran.log())) == (1, 1)
     assert not ran.args("procd_open_instance")
+
+
+_ALLOWED = {
+    Kind.BOOL: st.sampled_from(["0", "1", "on", "off", "yes", "no", "true", "false", "enabled", "disabled"]),
+    Kind.PORT: st.integers(0, 70000).map(str),
+    Kind.ADDRESS: st.one_of(
+        st.ip_addresses(v=4).map(str),
+        st.ip_addresses(v=6).map(str),
+        st.tuples(st.ip_addresses(v=6), st.integers(1, 65535)).map(lambda pair: f"[{pair[0]}]:{pair[1]}"),
+        st.tuples(st.ip_addresses(v=4), st.integers(1, 65535)).map(lambda pair: f"{pair[0]}:{pair[1]}"),
+    ),
+    Kind.ADDRESSES: st.from_regex(r"[a-z0-9.-]{1,70}(:[0-9]{1,5})?", fullmatch=True),
+    Kind.STRING: st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True),
+    Kind.STRINGS: st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True),
+    Kind.INTERFACES: st.from_regex(r"[A-Za-z0-9_.@-]{1,16}", fullmatch=True),
+    Kind.INT: st.integers(0, 100_000).map(str),
+    Kind.DURATION: st.from_regex(r"[0-9]{1,7}[smhdw]?", fullmatch=True),
+    Kind.SIZE: st.from_regex(r"[0-9]{1,13}([kmgtKMGT]([iI]?[bB])?|[bB])?", fullmatch=True),
+    Kind.PATH: st.from_regex(r"/[^ \x00-\x1f\x7f-\xff]{0,40}", fullmatch=True),
+}
+
+
+@pytest.mark.parametrize("option", IN_FILE, ids=lambda option: option.name)
+@given(data=st.data())
+def test_whatever_the_node_allows_passes_the_routers_own_validation(option: Option, data: st.DataObject) -> None:
+    rules = dict(
+        line.strip("\t' \\").split(":", 1) for line in INIT.read_text().splitlines() if line.startswith("\t\t'")
+    )
+    values = st.sampled_from(option.choices) if option.kind is Kind.ENUM else _ALLOWED[option.kind]
+    value = data.draw(values)
+    try:
+        parse_value(option, value)
+    except BadValueError:
+        reject()
+    assert ubox.allows(ubox.parse(rules[option.name].partition(":")[0]), value)
 
 
 # --- the rest ------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def test_the_documentation_names_every_option_flag_and_variable_in_both_language
     ("option", "text", "value"),
     [
         (_option(Kind.BOOL), "1", True),
-        (_option(Kind.BOOL), "Enabled", True),
+        (_option(Kind.BOOL), "enabled", True),
         (_option(Kind.BOOL), "off", False),
         (_option(Kind.PORT), "65535", 65535),
         (_option(Kind.INT, lowest=2, highest=9), "2", 2),
@@ -182,6 +182,7 @@ def test_a_value_is_read(option: Option, text: str, value: object) -> None:
     ("option", "text"),
     [
         (_option(Kind.BOOL), "maybe"),
+        (_option(Kind.BOOL), "On"),  # to uci, and the shell functions that read it, this is neither
         (_option(Kind.BOOL), ""),
         (_option(Kind.PORT), "0"),
         (_option(Kind.PORT), "65536"),

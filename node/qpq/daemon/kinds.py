@@ -21,9 +21,10 @@ _TRUE = frozenset({"1", "on", "true", "yes", "enabled"})
 _FALSE = frozenset({"0", "off", "false", "no", "disabled"})
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_NUMBER = re.compile(r"[0-9]{1,15}")
-_DURATION = re.compile(r"([0-9]{1,15})([smhdw]?)")
-_SIZE = re.compile(r"([0-9]{1,15})(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE)
+_DIGITS = r"(0|[1-9][0-9]{0,14})"  # to OpenWrt's tools 010 is 8
+_NUMBER = re.compile(_DIGITS)
+_DURATION = re.compile(_DIGITS + r"([smhdw]?)")
+_SIZE = re.compile(_DIGITS + r"(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ZONE = re.compile(r"%([A-Za-z0-9_.@-]{1,15})\]")
 
@@ -168,10 +169,9 @@ def _is_text(option: Option, text: str) -> bool:
 
 
 def _boolean(text: str) -> bool | None:
-    word = text.lower()
-    if word in _TRUE:
+    if text in _TRUE:
         return True
-    return False if word in _FALSE else None
+    return False if text in _FALSE else None
 
 
 def _scaled(match: re.Match[str] | None, units: dict[str, int]) -> int | None:
