@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 NET = Path(__file__).parent / "net"
 sys.path[:0] = [str(NET), str(NET.parent / "rigs")]
+if os.environ.get("QPQ_SHIMS") == "1":  # before anything loads a real package that a stand-in is for
+    sys.path.insert(0, str(NET.parent / "shims"))
+    import shim_paths
+
+    shim_paths.use()
 
 import netns  # noqa: E402 (the rigs are no package)
 

@@ -34,6 +34,14 @@ def extension() -> str:
     return done.stderr.strip() or "it ended with an error" if done.returncode else ""
 
 
+def use() -> None:
+    """Put the stand-ins before the real packages in this process, which must not have loaded one yet."""
+    if extension():
+        msg = f"QPQ_SHIMS=1, but the C extension cannot be built: {extension()}"
+        raise RuntimeError(msg)
+    sys.path[:0] = [str(SHIMS), str(OUTPUT)]
+
+
 def need_extension() -> None:
     """Skip the test where the extension cannot be built."""
     if extension():
