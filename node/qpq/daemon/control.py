@@ -72,8 +72,11 @@ class ControlServer:
         """Take no more connections, let requests end for up to a second, close everything, remove the file."""
         if self._server is None:
             return
-        self._server.close()
-        self._server = None
+        server, self._server = self._server, None
+        for listener in server.sockets:
+            asyncio.get_running_loop().remove_reader(listener)
+        await asyncio.sleep(0)  # whom asyncio has just taken in it would lose, unanswered and open, in a closed server
+        server.close()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=limits.STOP_SECONDS)
             for task in late:
