@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 NODE = Path(__file__).resolve().parents[1] / "node"
-BASE = {"errors", "netaddress", "paths", "_build", "__init__"}
+BASE = {"errors", "netaddress", "paths", "threads", "_build", "__init__"}
 CORE = ("crypto", "wire", "mesh")
 
 # Which rooms a room may import beside itself; everybody may import the base.
@@ -32,12 +32,12 @@ CONSOLE_FROM_DAEMON = {"qpq.daemon.options", "qpq.daemon.uci"}
 DOOR = ("qpq/console/program.py", "qpq.daemon.main")
 
 # What a router can afford (memory and size of the static binary). codecs and types are loaded before any program
-# runs, math comes with random.
+# runs, math comes with random, threading and weakref with asyncio.
 LIGHT = {
     "__future__", "asyncio", "base64", "binascii", "bisect", "codecs", "collections", "contextlib", "dataclasses",
     "enum", "errno", "fcntl", "functools", "gc", "hashlib", "heapq", "hmac", "itertools", "json", "logging", "math",
-    "os", "random", "re", "select", "signal", "socket", "sqlite3", "stat", "struct", "sys", "termios", "time", "tty",
-    "types", "typing",
+    "os", "random", "re", "select", "signal", "socket", "sqlite3", "stat", "struct", "sys", "termios", "threading",
+    "time", "tty", "types", "typing", "weakref",
 }  # fmt: skip
 # Exceptions, each with its reason: (file, module).
 EXCEPTIONS: dict[tuple[str, str], str] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,20 @@ def test_the_binary_keeps_identity_and_messages_over_a_restart(pair: tuple[Node,
     assert theirs.identity() == before
     wait_for("both messages are there", lambda: theirs.texts() == ["before", "while it was away"], SLOW)
     wait_for("the receipt is back", lambda: ours.state(waiting) == "delivered", SLOW)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0])
+def test_the_binary_ends_well_also_when_it_is_stopped_as_it_starts(
+    program: list[str], machines: list[Namespace], seconds: float
+) -> None:
+    """Discovery comes up after "ready": a MIPS under qemu-user waits 5 s for netlink's answer, and loads zeroconf."""
+    with ExitStack() as stack:
+        ours, theirs = both(stack, program, machines, QUIET, ("--peer", "10.72.0.1:7000"))
+        begin = time.monotonic()
+        wait_for("the moment", lambda: time.monotonic() - begin >= seconds, SLOW)
+        assert theirs.stop() == 0, theirs.log()
+        assert "stopped" in theirs.log().splitlines()[-1]
+        assert ours.stop() == 0
 
 
 @pytest.mark.parametrize(("program", "way"), FINDING, indirect=["program"])

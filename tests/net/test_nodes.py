@@ -30,6 +30,16 @@ NOBODY = 65534
 FOUND = 20.0  # seconds until discovery, dial and HELLO are through, on a loaded machine
 BACK = 30.0  # seconds until a lost link is back: silence is noticed first, then back-off
 PORT = 7000
+SILENT = """
+import socket
+with socket.socket(type=socket.SOCK_DGRAM) as server:
+    server.bind(("", 53))
+    print("bound")
+    server.recv(512)
+    print("asked")
+    while server.recv(512):
+        pass
+"""
 RELAY = Path(__file__).resolve().parents[1] / "rigs" / "lossy_relay.py"
 
 
@@ -149,6 +159,19 @@ def test_a_node_that_leaves_and_returns_gets_what_waited_for_it(stage: Stage) ->
     expect_state(one, message, "delivered", BACK)
     assert two.texts() == ["while you were away"]
     assert two.identity() == ids[1]
+
+
+def test_a_node_stops_in_time_while_a_name_server_says_nothing(stage: Stage, tmp_path: Path) -> None:
+    silent = stage.machines[1].start(sys.executable, "-uc", SILENT, stdout=subprocess.PIPE)
+    assert silent.stdout is not None
+    assert silent.stdout.readline()
+    resolver = tmp_path / "resolv.conf"
+    resolver.write_text(f"nameserver {address(1)}\noptions timeout:20\n")
+    node = stage.node(0, "--no-mdns", "--peer", f"somebody.example:{PORT}")
+    node.prefix += ["unshare", "-m", "sh", "-ec", f'mount --bind {resolver} /etc/resolv.conf; exec "$@"', "sh"]
+    node.start()
+    assert silent.stdout.readline() == b"asked\n"
+    assert node.stop() == 0
 
 
 def test_a_sender_that_restarts_still_sends_what_was_queued(stage: Stage) -> None:

@@ -44,7 +44,7 @@ class _Node:
         await asyncio.sleep(self.start_seconds)
         self.on_start(self)
 
-    async def stop(self) -> None:
+    async def stop(self, _until: float) -> None:
         self.calls.append("stop")
         self.on_stop(self)
         await asyncio.sleep(self.stop_seconds)
@@ -333,7 +333,7 @@ class Node:
             except asyncio.CancelledError:
                 if os.environ.get("STUB") != "stubborn":
                     raise
-    async def stop(self):
+    async def stop(self, until):
         if os.environ.get("STUB") == "blocked":
             time.sleep(3600)
         open(os.environ["HOME"] + "/stopped", "w").close()

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import socket
+import threading
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -393,12 +394,8 @@ def test_a_port_where_nobody_answers_fails_after_the_deadline() -> None:
 def test_only_so_many_names_are_looked_up_at_once_and_each_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with stations("anna", limits=LinkLimits(lookup_s=0.1)) as (anna,):
-
-            async def never(*_: object, **__: object) -> list[Any]:
-                await asyncio.sleep(60)
-                return []
-
-            monkeypatch.setattr(anna.endpoint._loop, "getaddrinfo", never)
+            never = threading.Event()
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: never.wait(60))
             for number in range(endpoint_module.MAX_LOOKUPS + 1):
                 anna.endpoint.connect(f"host{number}:7000")
             await anna.some(DialFailed, endpoint_module.MAX_LOOKUPS + 1)
@@ -414,11 +411,11 @@ def test_the_usable_addresses_of_a_name_are_tried_in_turn(monkeypatch: pytest.Mo
         async with stations("anna", "ben", limits=LinkLimits(handshake_s=0.6)) as (anna, ben):
             port = ben.endpoint.port
 
-            async def several(*_: object, **__: object) -> list[Any]:
+            def several(*_: object, **__: object) -> list[Any]:
                 hosts = ["224.0.0.1", "127.0.0.99", "127.0.0.99", "127.0.0.1"]
                 return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", (host, port)) for host in hosts]
 
-            monkeypatch.setattr(anna.endpoint._loop, "getaddrinfo", several)
+            monkeypatch.setattr(socket, "getaddrinfo", several)
             ben_socket = ben.endpoint._socket
             assert ben_socket is not None
             real = ben_socket.send
@@ -439,10 +436,10 @@ def test_a_name_without_a_usable_address_fails(monkeypatch: pytest.MonkeyPatch) 
     async def scenario() -> None:
         async with stations("anna") as (anna,):
 
-            async def useless(*_: object, **__: object) -> list[Any]:
+            def useless(*_: object, **__: object) -> list[Any]:
                 return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("224.0.0.1", 7000))]
 
-            monkeypatch.setattr(anna.endpoint._loop, "getaddrinfo", useless)
+            monkeypatch.setattr(socket, "getaddrinfo", useless)
             anna.endpoint.connect("useless:7000")
             assert "224.0.0.1 is not the address of one machine" in (await anna.some(DialFailed)).reason
 
@@ -452,12 +449,8 @@ def test_a_name_without_a_usable_address_fails(monkeypatch: pytest.MonkeyPatch) 
 def test_a_lookup_under_way_does_not_outlive_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with stations("anna") as (anna,):
-
-            async def never(*_: object, **__: object) -> list[Any]:
-                await asyncio.sleep(60)
-                return []
-
-            monkeypatch.setattr(anna.endpoint._loop, "getaddrinfo", never)
+            never = threading.Event()
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: never.wait(60))
             anna.endpoint.connect("host:7000")
             await asyncio.sleep(0)
             await anna.endpoint.close_all(0.1)

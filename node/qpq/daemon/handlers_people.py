@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from qpq.mesh import counters, events
 from qpq.store import trust
 from qpq.store.keyring import open_user
 from qpq.store.trust import trust_of
+from qpq.threads import beside
 from qpq.wire.body import PADDING_STEP
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ class PeopleHandlers(Acting):
             return self._trusted(self._node.keyring.update_user(user.name, lambda user: trust.undone(user, old)), old)
         self._check_person(user, address)
         new = user.changed.get(old, address)
-        number = await asyncio.to_thread(safety_number, user.address, new)
+        number = await beside(lambda: safety_number(user.address, new))
         if not given:
             return {**self._trusted(user, new), **_shown(user.address, new, number), "old": _id(old, new)}
         if matches(given, user.address, new, number):
             return self._matched(user, old, new)
-        if old != new and matches(given, user.address, old, await asyncio.to_thread(safety_number, user.address, old)):
+        if old != new and matches(given, user.address, old, await beside(lambda: safety_number(user.address, old))):
             return self._matched(user, old, old)
         raise FailedError(_DIFFERENT)
 
@@ -207,15 +207,13 @@ class PeopleHandlers(Acting):
 
     async def _user_export(self, _caller: Caller, args: Args) -> object:
         keyring = self._node.keyring
-        armour = await asyncio.to_thread(keyring.export_user, args.text("name"), args.text("passphrase"))
+        armour = await beside(lambda: keyring.export_user(args.text("name"), args.text("passphrase")))
         return {"name": args.text("name"), "armour": armour}
 
     async def _user_import(self, _caller: Caller, args: Args) -> object:
         keyring = self._node.keyring
         spare = memory.read().available // 2048
-        opened = await asyncio.to_thread(
-            open_user, args.text("armour"), args.text("passphrase"), memory_kib=max(spare, 1)
-        )
+        opened = await beside(lambda: open_user(args.text("armour"), args.text("passphrase"), memory_kib=max(spare, 1)))
         before = {**self._claims(), args.text("name") or opened.name: opened.changed}
         return self._added(keyring.take_user(opened, args.text("name")), before)
 

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from qpq import __version__
+from qpq import __version__, threads
 from qpq.daemon import doctor_data, memory
 from qpq.daemon.commands import COMMANDS, BusyError, CommandError, FailedError
 from qpq.daemon.control import ControlServer
@@ -180,7 +180,8 @@ class Locked:
             )
         self._trying = True
         try:
-            self._opened = await asyncio.to_thread(vaults.open_passphrase, self._path, lock, args.text("passphrase"))
+            words = args.text("passphrase")
+            self._opened = await threads.beside(lambda: vaults.open_passphrase(self._path, lock, words))
         except vaults.WrongKeyError:
             self._failures += 1
             pause = min(FIRST_WAIT * 2 ** min(self._failures - 1, 10), LONGEST_WAIT)

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from qpq.store.vault import Vault
 
 DONE, FAILED, USAGE = 0, 1, 2
-STOP_SECONDS = 4.0
-"""How long the node may take to stop; procd and people are promised 5 s."""
+WAIT_SECONDS = 2.5
+"""How long after the signal a node that stops may still wait for others ..."""
+STOP_SECONDS = 4.4
+"""... and to be done with what it keeps; procd and people are promised 5 s."""
 VAULT_NAME = "vault.json"
 WIPE_MARK = "qpq.wipe"
 LAST_SECONDS = 4.8
@@ -42,8 +44,8 @@ class NodeLike(Protocol):
         """Come up whole or raise QpqError."""
         ...
 
-    async def stop(self) -> None:
-        """Persist and close everything."""
+    async def stop(self, until: float) -> None:
+        """Persist and close everything; wait for others until then at most (``time.monotonic()``)."""
         ...
 
     async def reload(self, config: Config) -> None:
@@ -148,11 +150,13 @@ class _Daemon:
         self._started = started
         self._stop = asyncio.Event()
         self._hangup = asyncio.Event()
+        self._stopping: float | None = None
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
+            signal.signal(number, self._begin_of_stop)  # runs at once; the loop may be busy with an import for a second
         loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
         try:
             vault = await self._vault()
@@ -197,7 +201,7 @@ class _Daemon:
         stopped.cancel()
         if not starting.done():
             starting.cancel()
-            await asyncio.wait({starting}, timeout=STOP_SECONDS / 2)
+            await asyncio.wait({starting}, timeout=WAIT_SECONDS / 2)
             return True
         try:
             starting.result()
@@ -240,18 +244,26 @@ class _Daemon:
 
     async def _stop_node(self, node: NodeLike) -> bool:
         """Stop the node within its time; return whether it stopped by itself and well."""
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # its default action ends even a blocked process
-        signal.setitimer(signal.ITIMER_REAL, LAST_SECONDS)
+        begin = self._begin_of_stop()
         try:
-            await asyncio.wait_for(node.stop(), STOP_SECONDS)
+            async with asyncio.timeout_at(begin + STOP_SECONDS):
+                await node.stop(begin + WAIT_SECONDS)
         except TimeoutError:
-            self._log.error("not stopped cleanly: the node took more than %.0f s", STOP_SECONDS)
+            self._log.error("not stopped cleanly: the node took more than %.1f s", STOP_SECONDS)
             return False
         except QpqError as error:
             self._log.error("not stopped cleanly: %s", error)
             return False
         self._log.info("stopped")
         return True
+
+    def _begin_of_stop(self, *_: object) -> float:
+        """Return when the stop began: now, unless it has; from then on the kernel watches over it."""
+        if self._stopping is None:
+            self._stopping = time.monotonic()
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # its default action ends even a blocked process
+            signal.setitimer(signal.ITIMER_REAL, LAST_SECONDS)
+        return self._stopping
 
     def _asked_to_stop(self, number: int) -> None:
         if self._stop.is_set():

@@ -49,6 +49,8 @@ CLOCK_SECONDS = 60.0
 """How often the wall clock is held against the monotonic one."""
 DISCOVERY_SECONDS = 0.05
 """When discovery starts: loading it holds everything up, and who asks a new node should be answered first."""
+GOODBYE_SECONDS = 1.0
+"""How long discovery may take to say goodbye when the node stops."""
 DRAIN_SECONDS = 2.0
 """How long links may take to deliver what they hold when the node stops."""
 
@@ -99,20 +101,20 @@ class Node:
         self.published.begin()
         self.later("discovery", DISCOVERY_SECONDS, lambda: self._start_discovery(wanted))
 
-    async def stop(self) -> None:
-        """Say goodbye, persist and close everything; what did not come up is left out."""
+    async def stop(self, until: float) -> None:
+        """Say goodbye, persist and close everything; what did not come up is left out.
+
+        Until that time on the loop's clock at most, others are waited for; what is to be kept is kept in any case.
+        """
         for timer in self._timers.values():
             timer.cancel()
         self.published.end()
-        if self._looking is not None:
-            await self._looking
-            await self.discovery.stop()
-        if "control" in self._parts_up:
-            await self.control.stop()
+        goodbye = [] if self._looking is None else [self._stop_discovery(self._looking, until)]
+        await asyncio.gather(*goodbye, *([self.control.stop()] if "control" in self._parts_up else []))
         if "links" in self._parts_up:
             self.shell.put(events.Shutdown())
             self.shell.close()
-            await self.links.close_all(DRAIN_SECONDS)
+            await self.links.close_all(max(0.0, min(DRAIN_SECONDS, until - self.now())))
         if "store" in self._parts_up:
             if self.saver is not None:
                 await self.saver.stop(save=not self.protection.wiped)
@@ -341,6 +343,16 @@ class Node:
 
         self.discovery = Discovery(wanted, self.shell.put, self._network_changed, random=os.urandom)
         self._looking = self._loop.create_task(self.discovery.start(), name="discovery start")
+
+    async def _stop_discovery(self, looking: asyncio.Task[None], until: float) -> None:
+        """End discovery, also one that has not come up yet: on some machines netlink gives no answer for seconds."""
+        try:
+            async with asyncio.timeout(min(GOODBYE_SECONDS, until - self.now())):
+                if looking.cancel():
+                    await asyncio.wait((looking,))
+                await self.discovery.stop()
+        except TimeoutError:
+            self.log.warning("mDNS has not said goodbye in time: peers will forget this node by themselves")
 
     # --- while it runs ---------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from qpq import threads
 from qpq.daemon import guard, memory
 from qpq.daemon.commands import BusyError, FailedError
 from qpq.errors import QpqError
@@ -92,7 +93,7 @@ class Protection:
         from qpq.store.vault import passphrase_lock, sized  # noqa: PLC0415 (most nodes never need it)
 
         cost = sized(memory.read().available)
-        return await self._alone(lambda: asyncio.to_thread(passphrase_lock, args.text("passphrase"), cost))
+        return await self._alone(lambda: threads.beside(lambda: passphrase_lock(args.text("passphrase"), cost)))
 
     async def _key_file(self, _caller: Caller, args: Args) -> object:
         from qpq.store.vault import key_file_lock, make_key_file  # noqa: PLC0415 (most nodes never need it)
@@ -101,7 +102,7 @@ class Protection:
         if not path.startswith("/"):
             raise FailedError("lock.key_file: the path of the key file must be absolute")
         made = make_key_file(path)
-        document = await self._alone(lambda: asyncio.to_thread(key_file_lock, path))
+        document = await self._alone(lambda: threads.beside(lambda: key_file_lock(path)))
         return {**document, "made": made, **beside(path, self._node.config.data_dir)}
 
     async def _off(self, _caller: Caller, _args: Args) -> object:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from qpq.store.codec import PLAIN
 from qpq.store.keeper import Keeper
 from qpq.store.snapshot import INBOX_BYTES, MAX_BYTES, OUTBOX_BYTES, SESSION_JUMP, write
+from qpq.threads import beside
 
 if TYPE_CHECKING:
     import logging
@@ -97,7 +98,7 @@ class Saver:
 
     async def _write(self, job: Job) -> None:
         before = self.keeper.snapshot.problem
-        self.keeper.done(job, await asyncio.to_thread(write, self.keeper.path, job))
+        self.keeper.done(job, await beside(lambda: write(self.keeper.path, job)))
         self._writing = None
         self._tell(before)
         self._plan()

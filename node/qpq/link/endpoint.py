@@ -26,6 +26,7 @@ from qpq.link.liveness import NEVER
 from qpq.link.ports import Notice
 from qpq.link.sockets import UdpSocket
 from qpq.netaddress import NetAddress
+from qpq.threads import beside
 from qpq.wire.frames import CloseCode
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class Endpoint:
     async def _look_up(self, call: _Call, where: NetAddress) -> None:
         try:
             async with asyncio.timeout(self.limits.lookup_s):
-                found = await self._loop.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
+                found = await beside(lambda: socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM))
         except TimeoutError:
             self._fail_dial(call, f"the name {where.host} was not found in time")
             return
