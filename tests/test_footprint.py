@@ -11,7 +11,7 @@ from node import Node, wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_MODULES = 385
+MAX_MODULES = 380
 """Modules of a node with a link and a session, without mDNS, the interpreter's own at start included (3.11 to 3.13)."""
 MAX_RSS_MIB = 39.0
 """Resident MiB of the same node; about 33 without a link on x86_64."""

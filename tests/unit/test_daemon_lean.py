@@ -117,6 +117,28 @@ asyncio.run(main())
     assert fifth == "b'7\\n'"
 
 
+def test_signatures_seals_and_passphrases_are_the_same_with_a_part_of_the_bindings() -> None:
+    code = """
+import sys
+from qpq.crypto import primitives as p
+seed, public = bytes(range(32)), p.ed25519_public(bytes(range(32)))
+print(public.hex(), p.ed25519_sign(seed, public, b"m").hex(), p.x25519_public(seed).hex())
+sealed = p.aead_seal(seed, bytes(12), b"text", b"ad")
+print(sealed.hex(), p.aead_open(seed, bytes(12), sealed, b"ad"))
+for wrong in (lambda: p.ed25519_verify(public, bytes(64), b"m"), lambda: p.aead_open(seed, bytes(12), bytes(16), b"")):
+    try:
+        print(wrong())
+    except Exception as error:
+        print(type(error).__name__, error)
+light = "nacl.bindings.crypto_pwhash" not in sys.modules
+print(p.argon2id(b"words", bytes(16), ops=1, memory=8192, length=32).hex())
+import nacl.bindings
+print(nacl.bindings.crypto_generichash_BYTES, nacl.bindings.crypto_sign_BYTES)
+"""
+    assert run(LEAN + code) == run(code)
+    assert run(LEAN + code + "print(light)").endswith("True\n")
+
+
 def test_what_somebody_has_imported_before_stays_as_it_is() -> None:
     code = "import asyncio, dataclasses, inspect\nbefore = dataclasses.__dict__.get('_create_fn')\n"
     after = "print(dataclasses.inspect is inspect, dataclasses.__dict__.get('_create_fn') is before)"

@@ -11,6 +11,7 @@ A third of the time that a daemon takes to start would go into these things, and
 * A second OpenSSL: ``hashlib`` and ``hmac`` bring the interpreter's (3.6 MB), while links bring that of
   ``cryptography``. SHA-256, SHA-512 and SHA3-256 come from the interpreter's own C (the latter two when a safety
   number is made or a session opened), the HMAC from the OpenSSL that is there.
+* Most of libsodium's bindings: four of PyNaCl's modules are loaded, the other eleven with the first passphrase.
 
 Whatever somebody has imported before stays as it is, and afterwards every name is free again.
 """
@@ -48,6 +49,7 @@ _RARE: dict[str, dict[str, object]] = {
     "linecache": {},
     "subprocess": {"DEVNULL": -3, "PIPE": -1, "STDOUT": -2},
     "textwrap": {},
+    "traceback": {},
 }
 
 
@@ -141,6 +143,7 @@ def _load_hashes() -> None:
     light = (
         ("hashlib", {"sha256": sha256, "sha512": sha512, "sha3_256": sha3_256}),
         ("hmac", {"compare_digest": compare_digest, "digest": digest}),
+        ("nacl.bindings", _sodium()),
     )
     with _standing_in(light):
         import qpq.crypto.primitives  # noqa: PLC0415
@@ -150,10 +153,29 @@ def _load_hashes() -> None:
     load_library = kem.load_library
 
     def load() -> ModuleType:
-        with _standing_in(light[1:]):  # of which it wants compare_digest
+        with _standing_in(light[1:2]):  # of which it wants compare_digest
             return load_library()
 
     kem.load_library = load
+
+
+def _sodium() -> dict[str, Any]:
+    """Import what every start uses of libsodium's bindings, and return its names; the package would load all parts."""
+    if "nacl.bindings" in sys.modules:
+        return {}
+    import nacl  # noqa: PLC0415
+
+    package = ModuleType("nacl.bindings")
+    package.__path__ = [f"{folder}/bindings" for folder in nacl.__path__]
+    names: dict[str, Any] = {}
+    sys.modules[package.__name__] = package
+    try:
+        for part in ("sodium_core", "crypto_aead", "crypto_scalarmult", "crypto_sign"):
+            names |= vars(__import__(f"nacl.bindings.{part}", fromlist=[part]))
+    finally:
+        del sys.modules[package.__name__]
+    names["sodium_init"]()
+    return {name: value for name, value in names.items() if not name.startswith("_")}
 
 
 @contextmanager
@@ -171,7 +193,7 @@ def _standing_in(light: tuple[tuple[str, dict[str, Any]], ...]) -> Iterator[None
                 del sys.modules[name]
 
 
-if not {"hashlib", "hmac"} & sys.modules.keys():
+if not {"hashlib", "hmac", "nacl.bindings"} & sys.modules.keys():
     _load_hashes()
 
 __all__ = ["asyncio"]

@@ -102,10 +102,7 @@ class Node:
         self.later("discovery", DISCOVERY_SECONDS, lambda: self._start_discovery(wanted))
 
     async def stop(self, until: float) -> None:
-        """Say goodbye, persist and close everything; what did not come up is left out.
-
-        Until that time on the loop's clock at most, others are waited for; what is to be kept is kept in any case.
-        """
+        """Say goodbye, persist and close all that came up; others are waited for until then, on the loop's clock."""
         for timer in self._timers.values():
             timer.cancel()
         self.published.end()
