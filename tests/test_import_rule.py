@@ -42,7 +42,7 @@ LIGHT = {
 # Exceptions, each with its reason: (file, module).
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("qpq/daemon/lean.py", "cryptography"): "its OpenSSL, which links bring, spares the process the interpreter's",
-    ("qpq/daemon/lean.py", "nacl"): "where its modules are, to load those that crypto/primitives.py calls; it calls none",
+    ("qpq/daemon/lean.py", "nacl"): "where its modules are, to load those that crypto/primitives.py calls; no calls",
     ("qpq/daemon/guard.py", "_qpq_native"): "asks the kernel to keep memory off disks; the router's binary has it",
     ("qpq/daemon/guard.py", "resource"): "the same on a PC, where the above is absent",
     ("qpq/daemon/guard.py", "ctypes"): "the same on a PC, only with a vault",
