@@ -182,3 +182,24 @@ def test_a_makefile_without_a_value_is_refused(old: str, new: str, told: str) ->
 def test_dependencies_come_after_the_one_every_package_has() -> None:
     text = meta.MAKEFILE.read_text().replace("DEPENDS:=@", "DEPENDS:=+kmod-tun +ca-bundle @", 1)
     assert meta.read(text).depends == ("libc", "kmod-tun", "ca-bundle")
+
+
+REAL = shutil.which("opkg")
+
+
+@pytest.mark.skipif(not REAL, reason="no opkg on this machine (Debian has no package of it)")
+def test_the_real_opkg_installs_and_removes_the_package(package: Path, tmp_path: Path) -> None:
+    root, conf = tmp_path / "root", tmp_path / "opkg.conf"
+    (root / "tmp").mkdir(parents=True)
+    conf.write_text(f"dest root /\narch all 1\narch {kit.ARCH} 10\n")
+    opkg = [str(REAL), "-f", conf, "-o", root]
+    run(*opkg, "--nodeps", "install", package / "qpq.ipk")  # libc is not there
+    for file in kit.content().files:
+        assert (root / file.path).read_bytes() == file.data
+        assert (root / file.path).stat().st_mode & 0o777 == file.mode
+    assert f"Version: {stage.metadata().version}\n" in run(*opkg, "info", "qpq")
+    run(*opkg, "remove", "qpq")
+    assert not (root / "usr/bin/qpq").exists()
+    conf.write_text("dest root /\narch all 1\narch x86_64 10\n")
+    refused = subprocess.run([*opkg, "--nodeps", "install", package / "qpq.ipk"], check=False, timeout=30)
+    assert refused.returncode != 0
