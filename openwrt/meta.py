@@ -11,6 +11,8 @@ from openwrt.errors import PackError
 MAKEFILE = Path(__file__).resolve().parent / "Makefile"
 # OpenWrt's build lets every package depend on it, and every image has it.
 ALWAYS = "libc"
+# What apk and opkg both order rightly: no letters, no dash.
+_PLAIN_VERSION = re.compile(r"\d+(\.\d+)*-r\d+")
 _VARIABLE = re.compile(r"^\s*(\w+):=(.*)$")
 _DEFINE = re.compile(r"^define (\S+)\n(.*?)^endef$", re.MULTILINE | re.DOTALL)
 
@@ -48,9 +50,13 @@ def read(text: str) -> Meta:
     name = _literal(values, "PKG_NAME")
     values |= _variables(blocks.get(f"Package/{name}", ""))
     wanted = [word for word in values.get("DEPENDS", "").split() if not word.startswith("@")]
+    version = f"{_literal(values, 'PKG_VERSION')}-r{_literal(values, 'PKG_RELEASE')}"
+    if not _PLAIN_VERSION.fullmatch(version):
+        msg = f"openwrt/Makefile: {version} is no version of numbers with dots, the kind that apk and opkg share"
+        raise PackError(msg)
     return Meta(
         name=name,
-        version=f"{_literal(values, 'PKG_VERSION')}-r{_literal(values, 'PKG_RELEASE')}",
+        version=version,
         description=_lines(blocks, f"Package/{name}/description"),
         section=_literal(values, "SECTION"),
         licence=_literal(values, "PKG_LICENSE"),

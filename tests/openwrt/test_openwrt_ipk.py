@@ -170,6 +170,8 @@ def test_gzip_of_nothing_is_readable() -> None:
     [
         ("PKG_RELEASE:=1", "PKG_RELEASE:=", "PKG_RELEASE must have a literal value"),
         ("PKG_LICENSE:=Apache-2.0", "PKG_LICENSE:=$(LICENCE)", "PKG_LICENSE must have a literal value"),
+        ("PKG_VERSION:=0", "PKG_VERSION:=v0", "-r1 is no version of numbers"),
+        ("PKG_RELEASE:=1", "PKG_RELEASE:=1-rc1", "-rc1 is no version of numbers"),
         ("define Package/qpq/conffiles", "define Package/qpq/none", "conffiles' must have at least one line"),
     ],
 )
