@@ -94,7 +94,7 @@ def test_what_is_no_domain_is_not_issued(domain: str) -> None:
         issue(read(authority()), CA, domain, RELAY.identity, serial=SERIAL, not_before=START, not_after=END)
 
 
-def test_a_domain_may_be_as_long_as_the_option_allows() -> None:
+def test_a_label_of_a_domain_has_63_characters_at_most() -> None:
     assert is_domain("a" * 63)
     assert not is_domain("a" * 64)
 

@@ -14,15 +14,14 @@ from qpq.crypto.identity import ID_BYTES, Identity
 from qpq.crypto.primitives import ed25519_verify
 from qpq.federation.errors import UntrustedError
 from qpq.wire.der import BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, Reader
-from qpq.wire.errors import DerError
+from qpq.wire.domain import MAX_DOMAIN, check_domain
+from qpq.wire.errors import DerError, FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_CERTIFICATE: Final = 1024
 """Bytes of a certificate; what ``qpq federation ca`` issues has about 400."""
-MAX_DOMAIN: Final = 63
-"""Characters of a domain, as the option of that name allows."""
 
 SERVER_AUTH: Final = bytes.fromhex("2b06010505070301")
 CLIENT_AUTH: Final = bytes.fromhex("2b06010505070302")
@@ -46,7 +45,6 @@ _NAME_CONSTRAINTS = bytes.fromhex("551d1e")
 _EMPTY_NAME = b"\x30\x00"
 _SIGNATURE_BYTES = 64
 _USAGES = 9
-_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +79,12 @@ class Certificate:
 
 
 def is_domain(text: str) -> bool:
-    """Whether ``text`` is a host name in small letters (RFC 1123 section 2.1), no wildcard and no address."""
-    labels = text.split(".")
-    return (
-        0 < len(text) <= MAX_DOMAIN
-        and all(label and label[0] != "-" and label[-1] != "-" and _LETTERS.issuperset(label) for label in labels)
-        and not labels[-1].isdigit()
-    )
+    """Whether ``text`` is the name of a domain (``check_domain``), and neither a wildcard nor an address."""
+    try:
+        check_domain(text)
+    except FieldError:
+        return False
+    return not text.rpartition(".")[2].isdigit()
 
 
 def read(der: bytes) -> Certificate:

@@ -261,6 +261,24 @@ class BundleDelete:
 
 
 @dataclass(frozen=True, slots=True)
+class FederationInsert:
+    """Keep for another domain what this node, a gateway, was given; one of this kind and id that was kept stays.
+
+    ``kind`` 0: ``data`` is an envelope of ``sender``'s, who is of this mesh; 1: ``data`` is the receipt (s, h) of one
+    that ``sender`` got from ``recipient``, who is of that domain and gets it. ``born`` and ``ttl`` are seconds of life.
+    """
+
+    kind: int
+    domain: str
+    envelope_id: bytes
+    sender: Address
+    recipient: Address
+    data: bytes
+    ttl: int
+    born: int
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The clock of life as of now: ``life`` seconds, wall clock ``unix`` seconds (0: not trusted)."""
 
@@ -290,6 +308,7 @@ Operation: TypeAlias = (
     | PrekeyDelete
     | BundlePut
     | BundleDelete
+    | FederationInsert
     | Checkpoint
 )
 

@@ -189,14 +189,14 @@ class Database:
 
     def mark_read(self, user: Address, numbers: Sequence[int]) -> None:
         """Note that a user has seen these messages of the own inbox."""
-        with self._transaction():
+        with self.transaction():
             self._connection.executemany(
                 "UPDATE inbox SET read = 1 WHERE user = ? AND number = ?", [(user, number) for number in numbers]
             )
 
     def mark_seen(self, user: Address, message_id: bytes, sender: Address) -> None:
         """Note that a user has seen a message, named by its id and sender."""
-        with self._transaction():
+        with self.transaction():
             self._connection.execute(
                 "UPDATE inbox SET read = 1 WHERE user = ? AND message_id = ? AND sender = ?", (user, message_id, sender)
             )
@@ -224,7 +224,7 @@ class Database:
 
     def set_number(self, key: str, value: int) -> None:
         """Keep one of the node's own numbers."""
-        with self._transaction():
+        with self.transaction():
             self._writers.set_meta(key, value)
 
     def reseal(self, codec: Codec) -> None:
@@ -236,7 +236,7 @@ class Database:
 
         self._limit_pages(self.max_bytes // PAGE)  # they get longer, and for a while both are there
         try:
-            with self._transaction():
+            with self.transaction():
                 reseal(self._connection, self.codec, codec)
                 self._writers.set_meta(CODEC_NUMBER, codec.number)
         finally:
@@ -249,7 +249,7 @@ class Database:
         """Delete what opens messages, and its traces, before everything is wiped; raises StoreError."""
         from qpq.store.sealing import drop_keys  # noqa: PLC0415 (seldom)
 
-        with self._transaction():
+        with self.transaction():
             drop_keys(self._connection)
         self.scrubber.soil()
         self.scrub()
@@ -346,12 +346,12 @@ class Database:
                 self._connection.execute("ROLLBACK")
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Hold a transaction; whatever goes wrong undoes it. Raises StoreError of some kind."""
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold a transaction, for this room; whatever goes wrong undoes it. Raises StoreError of some kind."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._connection
                 self._connection.execute("COMMIT")
             finally:
                 if self._connection.in_transaction:

@@ -10,6 +10,7 @@ from qpq.mesh.records import (
     BundleDelete,
     BundlePut,
     Checkpoint,
+    FederationInsert,
     InboxInsert,
     KnownDelete,
     KnownInsert,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from qpq.mesh.records import Operation
     from qpq.store.codec import Codec
 
-GROWING: Final = (OutboxInsert, OutboxReseal, InboxInsert, RelayInsert, PrekeyPut, BundlePut)
+GROWING: Final = (OutboxInsert, OutboxReseal, InboxInsert, RelayInsert, PrekeyPut, BundlePut, FederationInsert)
 """The operations that may fail for lack of room; all others get a reserve."""
 
 SOLE: Final = (
@@ -138,6 +139,7 @@ class Writers:
             PrekeyDelete: self._prekey_delete,
             BundlePut: self._bundle_put,
             BundleDelete: self._bundle_delete,
+            FederationInsert: self._federation_insert,
             Checkpoint: self._checkpoint,
         }
 
@@ -331,6 +333,11 @@ class Writers:
 
     def _bundle_delete(self, row: BundleDelete) -> None:
         self._connection.execute("DELETE FROM bundle WHERE user = ? AND peer = ?", (row.user, row.peer))
+
+    def _federation_insert(self, row: FederationInsert) -> None:
+        from qpq.store.federation import insert  # noqa: PLC0415 (for gateways)
+
+        insert(self._connection, row, self._relay_bytes)
 
     def _checkpoint(self, row: Checkpoint) -> None:
         self.set_meta("life", row.life)

@@ -1,0 +1,248 @@
+"""What waits for other domains, in the order it came; each row has its number, without gaps.
+
+The tables are made with the first row: a node of no domain has none, and they take no pages of its store.
+
+A row whose ``data`` is gone has been handed on: it is remembered until it would have expired, so that the same thing is
+not taken twice and whoever sends it again gets the same number. ``origin`` is the domain it came from, empty
+for the own one; ``due`` is when to try it (again) and ``born`` when it was made, both in seconds of life.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from qpq.store.faults import StoreFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from sqlite3 import Connection
+
+    from qpq.crypto.identity import Address
+    from qpq.mesh.records import FederationInsert
+    from qpq.store.database import Database
+
+_NEXT = "federation"  # in the table of numbers
+_PARTS: Final = 2
+"""One domain may take half of the room, so that one that is cut off leaves room for all others."""
+_ROW_BYTES: Final = 200
+"""What a row takes beside its data."""
+_MAX_WAITING: Final = 50_000
+"""Rows of one domain that wait."""
+
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS federation (
+        seq INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        domain TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        envelope_id BLOB NOT NULL,
+        sender BLOB NOT NULL,
+        recipient BLOB NOT NULL,
+        data BLOB,
+        size INTEGER NOT NULL,
+        ttl INTEGER NOT NULL,
+        born INTEGER NOT NULL,
+        hops INTEGER NOT NULL,
+        tries INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        UNIQUE (kind, envelope_id)
+    )""",
+    "CREATE INDEX IF NOT EXISTS federation_waiting ON federation (domain, due) WHERE data IS NOT NULL",
+    """CREATE TABLE IF NOT EXISTS federation_sum (
+        domain TEXT PRIMARY KEY NOT NULL,
+        rows INTEGER NOT NULL,
+        size INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+)
+_COUNTED = (
+    "INSERT INTO federation_sum (domain, rows, size) VALUES (?1, 1, ?2)"
+    " ON CONFLICT (domain) DO UPDATE SET rows = rows + 1, size = size + ?2"
+)
+_RECOUNT = (
+    "DELETE FROM federation_sum",
+    (
+        "INSERT INTO federation_sum SELECT domain, count(*), sum(size) FROM federation WHERE data IS NOT NULL"
+        " GROUP BY domain"
+    ),
+)
+_COLUMNS = "seq, kind, domain, origin, envelope_id, sender, recipient, data, ttl, born, hops, tries"
+_INSERT = (
+    "INSERT INTO federation (seq, kind, domain, origin, envelope_id, sender, recipient, data, size, ttl, born,"
+    " hops, tries, due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One row: ``kind`` and ``data`` as in ``FederationInsert``; kind 2 is a refusal and its reason in UTF-8."""
+
+    seq: int
+    kind: int
+    domain: str
+    origin: str
+    envelope_id: bytes
+    sender: Address
+    recipient: Address
+    data: bytes
+    ttl: int
+    born: int
+    hops: int
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for one domain: rows, those of them that came from other domains, bytes."""
+
+    domain: str
+    rows: int
+    foreign: int
+    size: int
+
+
+def prepare(connection: Connection) -> None:
+    """Make the tables where there are none."""
+    for statement in _TABLES:
+        connection.execute(statement)
+
+
+def insert(connection: Connection, row: FederationInsert, room: int) -> None:
+    """Keep what came from the own mesh, unless it was kept before; raises StoreFullError, sqlite3.Error."""
+    parcel = Parcel(
+        0, row.kind, row.domain, "", row.envelope_id, row.sender, row.recipient, row.data, row.ttl, row.born, 0
+    )
+    prepare(connection)
+    keep(connection, parcel, room)
+
+
+def keep(connection: Connection, parcel: Parcel, room: int, *, done: bool = False) -> tuple[int, bool]:
+    """Keep a parcel, or only that it was here (``done``); return its number, and whether it is new.
+
+    Where there is one of its kind and id, that stays. ``room`` is what all may take, in bytes.
+    """
+    known = connection.execute(
+        "SELECT seq FROM federation WHERE kind = ? AND envelope_id = ?", (parcel.kind, parcel.envelope_id)
+    ).fetchone()
+    if known is not None:
+        return int(known[0]), False
+    if not done:
+        _check_room(connection, parcel, room)
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_NEXT,)).fetchone()
+    seq = int(row[0]) + 1 if row is not None else 1
+    connection.execute(
+        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (_NEXT, seq),
+    )
+    connection.execute(
+        _INSERT,
+        (
+            seq,
+            parcel.kind,
+            parcel.domain,
+            parcel.origin,
+            parcel.envelope_id,
+            parcel.sender,
+            parcel.recipient,
+            None if done else parcel.data,
+            _size(parcel),
+            parcel.ttl,
+            parcel.born,
+            parcel.hops,
+        ),
+    )
+    if not done:
+        connection.execute(_COUNTED, (parcel.domain, _size(parcel)))
+    return seq, True
+
+
+def _check_room(connection: Connection, parcel: Parcel, room: int) -> None:
+    size = _size(parcel)
+    counted = connection.execute("SELECT rows, size FROM federation_sum WHERE domain = ?", (parcel.domain,)).fetchone()
+    rows, used = counted or (0, 0)
+    if rows >= _MAX_WAITING or used + size > room // _PARTS:
+        raise StoreFullError(f"too much waits for {parcel.domain} already")
+    (used,) = connection.execute("SELECT coalesce(sum(size), 0) FROM federation_sum").fetchone()
+    if used + size > room:
+        raise StoreFullError("the part of the message store that is for other domains is full")
+
+
+def _size(parcel: Parcel) -> int:
+    return _ROW_BYTES + len(parcel.data)
+
+
+def _recount(connection: Connection) -> None:
+    for statement in _RECOUNT:
+        connection.execute(statement)
+
+
+class Parcels:
+    """The table as the daemon uses it; ``room`` is how many bytes all of it may take. Raises StoreError."""
+
+    def __init__(self, database: Database, room: int) -> None:
+        self._database = database
+        self._room = room
+        with database.transaction() as connection:
+            prepare(connection)
+
+    def keep(self, parcel: Parcel, *, done: bool = False) -> tuple[int, bool]:
+        """Keep a parcel, or only that it was here; return its number, and whether it is new."""
+        with self._database.transaction() as connection:
+            return keep(connection, parcel, self._room, done=done)
+
+    def known(self, kind: int, envelope_id: bytes) -> int | None:
+        """Return the number of what was taken already."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT seq FROM federation WHERE kind = ? AND envelope_id = ?", (kind, envelope_id)
+            ).fetchone()
+        return int(row[0]) if row is not None else None
+
+    def due(self, domain: str, life: int, most: int) -> list[Parcel]:
+        """Return what is to be sent to a domain now, oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM federation WHERE domain = ? AND due <= ? AND data IS NOT NULL"  # noqa: S608 (ours)
+                " ORDER BY due, seq LIMIT ?",
+                (domain, life, most),
+            ).fetchall()
+        return [Parcel(*row) for row in rows]
+
+    def next_due(self, domain: str) -> int | None:
+        """Return when the next of a domain is to be tried; None: nothing waits."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT min(due) FROM federation WHERE domain = ? AND data IS NOT NULL", (domain,)
+            ).fetchone()
+        return int(row[0]) if row[0] is not None else None
+
+    def done(self, numbers: Iterable[int]) -> None:
+        """Note that these were handed on."""
+        with self._database.transaction() as connection:
+            connection.executemany("UPDATE federation SET data = NULL WHERE seq = ?", [(seq,) for seq in numbers])
+            _recount(connection)
+
+    def later(self, when: Iterable[tuple[int, int]]) -> None:
+        """Note when to try each anew: pairs of number and seconds of life."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "UPDATE federation SET tries = tries + 1, due = ? WHERE seq = ?", [(due, seq) for seq, due in when]
+            )
+
+    def forget(self, life: int) -> int:
+        """Delete what has expired by now; return how many of those still waited."""
+        with self._database.transaction() as connection:
+            gone = connection.execute(
+                "DELETE FROM federation WHERE born + ttl <= ? RETURNING data IS NOT NULL", (life,)
+            ).fetchall()
+            _recount(connection)
+        return sum(waited for (waited,) in gone)
+
+    def waiting(self) -> list[Waiting]:
+        """Return what waits, by domain."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT domain, count(*), sum(origin <> ''), sum(size) FROM federation"
+                " WHERE data IS NOT NULL GROUP BY domain ORDER BY domain"
+            ).fetchall()
+        return [Waiting(*row) for row in rows]
