@@ -145,7 +145,7 @@ def test_an_upgrade_restarts_a_service_that_runs(found: apk_reader.Container, ro
     text = found.root["scripts"]["post-upgrade"].replace("/etc/init.d/qpq", str(service))
     expected = [f"add_group_and_user qpq {router} 1", f"default_postinst qpq {router} 1"]
     for status, more in ((0, ["restart"]), (1, [])):
-        service.write_text(f'#!/bin/sh\n[ "$1" = running ] && exit {status}\necho "$1"\n')
+        service.write_text(f'#!/bin/sh\n[ "$1" = running ] && exit {status}\necho "$1"\nexit 1\n')
         service.chmod(0o755)
         assert run_script(text, router) == expected + more
 
