@@ -40,7 +40,6 @@ LATER = (
     "subprocess",
     "asyncio.sslproto",
     "asyncio.staggered",
-    "concurrent.futures.thread",  # the resolver's thread, for peers that are given by name
     "encodings.idna",  # socket.getaddrinfo encodes every name with it
     "traceback",
 )

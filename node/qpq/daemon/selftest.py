@@ -26,6 +26,7 @@ from qpq.mesh import effects, events
 from qpq.mesh.core import Core
 from qpq.mesh.effects import State
 from qpq.store.database import Database
+from qpq.threads import beside
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_id, verify_envelope
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _addresses() -> bool:
 
 def _threads() -> bool:
     """A thread has room for calls through C code; musl's own 128 KiB a thread are too few."""
-    return asyncio.run(asyncio.to_thread(_nested, _DEPTH)) == _DEPTH
+    return asyncio.run(beside(lambda: _nested(_DEPTH))) == _DEPTH
 
 
 def _nested(depth: int) -> int:
