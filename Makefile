@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: bench check-locks clean demo distclean dev env format fuzz help lint lock options run sim sim-all sim-ci sim-hostile sim-reality sim-scale test vectors
+.PHONY: bench check-locks clean demo distclean dev env format fuzz help lint lock options run sim sim-all sim-ci sim-hostile sim-reality sim-scale tables test vectors
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -75,6 +75,9 @@ fuzz: $(VENV)/dev.stamp ## coverage-guided fuzzing of every decoder, SECONDS=30 
 
 options: $(VENV)/run.stamp ## make the option table's Python and docs/options.md from uci/schema.json
 	@$(PY) uci/make_options.py
+
+tables: $(VENV)/run.stamp ## make the router's Cap'n Proto tables from schemas/*.capnp
+	@$(PY) schemas/make_tables.py
 
 vectors: $(VENV)/run.stamp ## make the test vectors in schemas/ anew from the code
 	@$(PY) tests/vectors/make_vectors.py

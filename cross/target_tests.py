@@ -42,9 +42,9 @@ LEFT_OUT = ("test_wire_protocol_doc.py",)
 # for than usual (QPQ_EXAMPLES, as CI does) only the target that runs natively has them.
 WORLDS = ("test_mesh_crashes.py", "test_mesh_flood_world.py", "test_mesh_hostile.py", "test_mesh_relays.py")
 USUAL_EXAMPLES = 20
-STAND_INS = ("test_vectors.py", "test_contract.py", "test_native.py")
+STAND_INS = ("test_vectors.py", "test_contract.py", "test_native.py", "test_capnp.py")
 ALONE = ("test_stdlib.py",)  # stand-ins for the standard library, beside the real modules
-COMPARED = ("test_side_by_side.py",)
+COMPARED = ("test_side_by_side.py", "test_capnp_side_by_side.py")
 DEADLINE = 1800.0  # seconds for one run of pytest
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "target_plugin", "--durations=5")
 

@@ -22,8 +22,9 @@ MAY_IMPORT = {
     "link": {"crypto", "wire", "mesh"},
     "discovery": {"crypto", "wire", "mesh"},
     "store": {"crypto", "wire", "mesh"},
-    "federation": {"crypto", "wire"},
-    "daemon": {"crypto", "wire", "mesh", "link", "discovery", "store", "federation"},
+    "rpc": {"wire"},
+    "federation": {"crypto", "wire", "rpc"},
+    "daemon": {"crypto", "wire", "mesh", "link", "discovery", "store", "federation", "rpc"},
     "console": set(),
 }
 # The console reads the option table and the file those options stand in, to find the socket; everything else it asks
@@ -50,6 +51,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 
 THIRD_PARTY = {
     "crypto": {"nacl", "pqcrypto"},
+    "wire": {"capnp"},
     "link": {"aioquic", "cryptography"},
     "discovery": {"zeroconf"},
 }
@@ -185,6 +187,11 @@ def test_ml_kem_is_touched_in_one_file_only() -> None:
     assert touching == {"kem.py"}
 
 
+def test_capn_proto_is_touched_in_one_file_only() -> None:
+    touching = {item.file.name for item in IMPORTS if item.top == "capnp"}
+    assert touching == {"capnp_messages.py"}
+
+
 def test_the_core_imports_no_socket_no_clock_and_no_randomness() -> None:
     def worldly(item: Import) -> bool:
         return item.room in CORE and not item.typing_only and item.top in NOT_IN_THE_CORE
@@ -198,8 +205,8 @@ CONSOLE_NEVER = {
     "shutil", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "urllib", "uuid", "zeroconf",
 }  # fmt: skip
 CORE_NEVER = {
-    "aioquic", "argparse", "asyncio", "email", "http", "ipaddress", "logging", "pqcrypto", "select", "shutil", "socket",
-    "sqlite3", "ssl", "subprocess", "tempfile", "urllib", "uuid", "zeroconf",
+    "aioquic", "argparse", "asyncio", "capnp", "email", "http", "ipaddress", "logging", "pqcrypto", "select", "shutil",
+    "socket", "sqlite3", "ssl", "subprocess", "tempfile", "urllib", "uuid", "zeroconf",
 }  # fmt: skip
 
 

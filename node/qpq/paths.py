@@ -37,3 +37,9 @@ def default_socket(data_dir: str, environ: Mapping[str, str]) -> str:
     directory = data_dir.rstrip("/")
     directory = OPENWRT_RUN_DIR if directory == OPENWRT_DATA_DIR else directory
     return environ.get("QPQ_SOCKET") or directory + "/" + SOCKET_NAME
+
+
+def schema_file(name: str) -> str:
+    """Return the path of an interface's schema beside the source; its name where the program has no files."""
+    source = globals().get("__file__")
+    return name if source is None else os.path.abspath(f"{source}/../../../schemas/{name}")

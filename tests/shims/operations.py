@@ -211,6 +211,12 @@ def _add_optional() -> None:
         OPERATIONS["cbor_canonical"] = lambda value: cbor2.dumps(eval(value), canonical=True)  # noqa: S307 (our own text)
     except ModuleNotFoundError:
         pass
+    try:
+        import capnp_operations  # noqa: PLC0415 (the environment may lack pycapnp)
+
+        OPERATIONS.update(capnp_operations.OPERATIONS)
+    except ModuleNotFoundError:
+        pass
 
 
 _add_optional()

@@ -9,7 +9,12 @@ import pytest
 import shim_paths
 
 DEADLINE = 170.0
-TWICE = ("tests/shims/test_vectors.py", "tests/shims/test_contract.py", "tests/shims/test_native.py")
+TWICE = (
+    "tests/shims/test_vectors.py",
+    "tests/shims/test_contract.py",
+    "tests/shims/test_native.py",
+    "tests/shims/test_capnp.py",
+)
 
 
 @pytest.mark.skipif(shim_paths.ON_SHIMS, reason="this is the second run")

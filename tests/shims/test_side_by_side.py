@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import pickle
 import random
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import operations
@@ -20,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from side_by_side import stand_ins
 
 from qpq.crypto.identity import SecretIdentity
 from qpq.link.certificates import make_certificate
@@ -49,27 +46,8 @@ NO_AES = {24, 32}  # key lengths that only the real package has
 @pytest.fixture(scope="module")
 def other() -> Iterator[Callable[[list[tuple[str, list[Any]]]], list[list[Any]]]]:
     """Return a function that performs a batch on the stand-ins, here or on another machine's interpreter."""
-    elsewhere = os.environ.get("QPQ_OTHER_PYTHON")
-    if not elsewhere:
-        shim_paths.need_extension()
-    command = [elsewhere or sys.executable, str(shim_paths.ROOT / "tests" / "shims" / "worker.py")]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=shim_paths.environment(shims=True)
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        sink, source = process.stdin, process.stdout
-        assert pickle.load(source).startswith(str(shim_paths.SHIMS))  # noqa: S301 (our own process)
-
-        def ask(batch: list[tuple[str, list[Any]]]) -> list[list[Any]]:
-            pickle.dump(batch, sink)
-            sink.flush()
-            answers: list[list[Any]] = pickle.load(source)  # noqa: S301 (our own process)
-            return answers
-
+    with stand_ins() as ask:
         yield ask
-        sink.close()
-        process.wait(10)
 
 
 def agree(other: Any, name: str, *arguments: Any) -> list[Any]:

@@ -1,0 +1,40 @@
+# Between the relays of two domains: ALPN quicproquo/federation/1, mutual TLS, one bidirectional QUIC stream that carries
+# Cap'n Proto RPC (rpc.capnp); the bootstrap capability is FederationService. docs/protocol.md tells the rest.
+#
+# File id, ordinals, names and types of @0 to @5 are those of the reference. What stands behind "ours" was appended by
+# this project: a peer that lacks it sends zeros and ignores what it gets.
+
+@0xb7e3f4a1c9d82056;
+
+struct FederationAuth {
+  origin @0 :Text;  # domain of the calling relay; must be the one its certificate stands for
+}
+
+interface FederationService {
+  relayEnqueue @0 (
+      recipientKey :Data,      # 32 bytes: the recipient's Ed25519 key
+      payload :Data,
+      channelId :Data,         # empty: the recipient's inbox
+      version :UInt16,         # 1
+      auth :FederationAuth,
+      ttlSecs :UInt32,         # ours: seconds left to live; 0: not told, the receiver's default holds
+      hops :UInt8,             # ours: domains passed so far, the sender's included, so that loops end; 0: not told
+      messageId :Data          # ours: 32 bytes that name the message, for duplicates; empty: SHA-256 of the payload
+    ) -> (seq :UInt64);        # the receiver's own custody number
+
+  relayBatchEnqueue @1 (
+      recipientKeys :List(Data),
+      payload :Data,
+      channelId :Data,
+      version :UInt16,
+      auth :FederationAuth,
+      ttlSecs :UInt32,         # ours, as above
+      hops :UInt8,             # ours, as above
+      messageId :Data          # ours, as above; one for all recipients
+    ) -> (seqs :List(UInt64)); # in the order of recipientKeys
+
+  proxyFetchKeyPackage @2 (identityKey :Data, auth :FederationAuth) -> (package :Data);
+  proxyFetchHybridKey @3 (identityKey :Data, auth :FederationAuth) -> (hybridPublicKey :Data);
+  proxyResolveUser @4 (username :Text, auth :FederationAuth) -> (identityKey :Data);
+  federationHealth @5 () -> (status :Text, serverDomain :Text);
+}
