@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.de.md")
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / name for name in READMES)])
+MORE = ("openwrt/gluon/gluon-qpq/README.md", "openwrt/keys/README.md")
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / name for name in (*READMES, *MORE))])
 DEADLINE = 150  # seconds for one block; the first one downloads packages
 # Targets that would run these tests again, or run for minutes: they are only read by make.
 READ_ONLY = ("make test", "make lint", "make bench", "make fuzz")
@@ -78,7 +79,7 @@ def test_the_readme_leads_a_newcomer_in_two_commands() -> None:
 
 def test_every_make_target_that_the_pages_name_exists() -> None:
     named = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)", page.read_text())}
-    made = (ROOT / "Makefile").read_text() + (ROOT / "cross" / "cross.mk").read_text()
+    made = "".join((ROOT / name).read_text() for name in ("Makefile", "cross/cross.mk", "openwrt/openwrt.mk"))
     targets = set(re.findall(r"^([a-z-]+):", made, re.MULTILINE))
     assert named
     assert named <= targets
