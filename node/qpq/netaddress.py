@@ -95,6 +95,14 @@ class NetAddress:
         return cls(host, _port(text, port_text, default_port), _scope(zone) if percent else 0)
 
 
+def plain(text: str) -> str:
+    """Return an address in its one form; one whose interface is not there yet stays as it was written."""
+    try:
+        return str(NetAddress.parse(text))
+    except NetAddressError:
+        return text
+
+
 def _port(text: str, port_text: str | None, default: int | None) -> int:
     if port_text is None:
         if default is None:

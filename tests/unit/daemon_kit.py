@@ -68,6 +68,7 @@ class Node:
         self.known: Identity | None = None
         self.noted = 0
         self.protection = SimpleNamespace(table=dict, document=dict)
+        self.pressure = SimpleNamespace(document=dict, level=SimpleNamespace(number=0))
         self.rows: list[PeerRow] = []
         self.links = SimpleNamespace(links=lambda: ())
         self.published: list[tuple[str, dict[str, Any]]] = []

@@ -132,6 +132,7 @@ class Handlers(Acting):
             "store": {**asdict(node.settled().counts()), "durable": node.durable},
             "limits": {"links": node.limits.max_links, "inbox_bytes": node.limits.inbox_bytes},
             "lock": node.protection.document(),
+            "memory": node.pressure.document(),
             "counters": dict(sorted(self._counters().items())),
         }
 
@@ -155,6 +156,9 @@ class Handlers(Acting):
             metrics.Series("store_relayed_bytes", "Bytes of messages kept for others.", store.relayed_bytes),
             metrics.Series("store_snapshot_bytes", "Bytes of the snapshot on flash.", node.snapshot_bytes()),
             metrics.Series("routes", "Routes to users of other nodes.", len(node.core.routes(node.now()))),
+            metrics.Series(
+                "memory_level", "0: enough memory, 1: short, 2: too short for custody.", node.pressure.level.number
+            ),
             metrics.Series("memory_available_bytes", "MemAvailable of the machine.", memory.read().available),
         ]
         return metrics.render([*gauges, *metrics.from_counters(self._counters())])

@@ -11,6 +11,7 @@ from qpq.crypto.identity import text_id
 from qpq.daemon import clock, doctor_data, logs, memory, places
 from qpq.daemon.control import ControlServer
 from qpq.daemon.control_socket import group_id
+from qpq.daemon.pressure import Pressure
 from qpq.daemon.protecting import Protection
 from qpq.daemon.published import Published
 from qpq.daemon.shell import Shell
@@ -22,7 +23,7 @@ from qpq.mesh import effects, events
 from qpq.mesh.core import Core
 from qpq.mesh.effects import State
 from qpq.mesh.limits import Limits
-from qpq.netaddress import NetAddress, NetAddressError
+from qpq.netaddress import NetAddress, NetAddressError, plain
 from qpq.store.database import Database
 from qpq.store.keyring import FILE_NAME, Keyring
 from qpq.store.keyring_errors import KeyringError
@@ -68,6 +69,7 @@ class Node:
         self.started = time.monotonic()
         self.protection = Protection(self, vault)
         self.published = Published(self)
+        self.pressure = Pressure(self)
         self.keyring = Keyring.open(os.path.join(config.data_dir, FILE_NAME), codec=self.protection.identities)
         self.bound: list[doctor_data.Bound] = []
         self._loop = asyncio.get_running_loop()
@@ -99,6 +101,7 @@ class Node:
         self._wake_core()
         wanted = self._discovery_wanted()
         self.published.begin()
+        self.pressure.look()
         self.later("discovery", DISCOVERY_SECONDS, lambda: self._start_discovery(wanted))
 
     async def stop(self, until: float) -> None:
@@ -131,6 +134,7 @@ class Node:
         self._dial(new)
         self._check_clock()
         self.published.metrics()
+        self.pressure.look()
 
     # --- what the rooms tell each other ----------------------------------------------------------
 
@@ -367,11 +371,11 @@ class Node:
                 NetAddress.parse(text)
             except NetAddressError as error:
                 self.log.warning("%s; it is dialled when that changes", error)
-            self.shell.put(events.Dial(_plain(text), known=self.keyring.seen.get(_plain(text))))
+            self.shell.put(events.Dial(plain(text), known=self.keyring.seen.get(plain(text))))
 
     def configured(self) -> set[str]:
         """Return the peers that the configuration names, as ``_dial`` hands them to the core."""
-        return {_plain(text) for text in self.config.peer}
+        return {plain(text) for text in self.config.peer}
 
     def _check_clock(self) -> None:
         jumped = self._jumps.check()
@@ -389,11 +393,3 @@ class Node:
         if waiting is not None:
             waiting.cancel()
         self._timers[name] = self._loop.call_later(seconds, callback)
-
-
-def _plain(text: str) -> str:
-    """Return an address in its one form; one whose interface is not there yet stays as it was written."""
-    try:
-        return str(NetAddress.parse(text))
-    except NetAddressError:
-        return text

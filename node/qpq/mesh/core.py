@@ -89,6 +89,7 @@ class Core:
         self._served = machines.served
         self._sessions = machines.sessions
         self._supplying = machines.supplying
+        self._room_set = machines.room_set
         self._timers = machines.timers
         self._tombstones = machines.tombstones
         self._undoing = machines.undoing
@@ -201,6 +202,7 @@ class Core:
             events.UserAdded: self._user_added,
             events.UserRemoved: self._user_removed,
             events.BlockedSet: self._blocked_set,
+            events.RoomSet: self._room_set,
             events.Shutdown: self._shutdown,
         }
 

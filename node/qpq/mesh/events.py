@@ -275,6 +275,14 @@ class TextsRecalled:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomSet:
+    """Memory is short, or there is enough again: use ``percent`` of the caps, and take others' messages or not."""
+
+    percent: int
+    takes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """The node stops: links are told, what must last is persisted."""
 
@@ -306,5 +314,6 @@ Event: TypeAlias = (
     | BlockedSet
     | Recalled
     | TextsRecalled
+    | RoomSet
     | Shutdown
 )

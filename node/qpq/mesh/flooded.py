@@ -254,8 +254,8 @@ class Flooded:
         limits = self._limits
         own = share = self._shares.get(via) or _Share()
         percent = limits.flood_link_percent if via is not None else limits.flood_own_percent
-        if own.size + cost <= limits.flood_bytes * percent // _PERCENT:
-            if self.size + cost <= limits.flood_bytes:
+        if own.size + cost <= self.cap * percent // _PERCENT:
+            if self.size + cost <= self.cap:
                 return True, None
             share = self._largest(own, cost)
         loser = share.next_to_go((sender, cost, born) if share is own else None)
@@ -264,6 +264,16 @@ class Flooded:
         held = self._held[loser]
         # What was made here and no neighbour has taken yet does not give way.
         return held.via is not None or held.copies > 0, held
+
+    @property
+    def cap(self) -> int:
+        """The bytes that there is room for now."""
+        return self._limits.room.of(self._limits.flood_bytes)
+
+    def surplus(self) -> Held | None:
+        """Return what goes next where more is held than there is room for; what was made here stays."""
+        loser = self._largest(_Share(), 0).next_to_go(None) if self.size > self.cap else None
+        return self._held[loser] if loser is not None else None
 
     def linked(self, peer: Identity, change: int) -> None:
         """Count a link to ``peer`` that has become usable (1), or has ended (-1)."""

@@ -227,6 +227,13 @@ class Hearing:
                 self._sweep(now)
         self._telling.drain()
 
+    def shrink(self, now: float) -> None:
+        """Forget what there is no room for any more."""
+        for destination in self._routes.surplus():
+            self._effects.count(counters.ROUTE_EVICTED)
+            self._forget(destination, now)
+        self._telling.drain()
+
     # --- inside ----------------------------------------------------------------------------------------------
 
     def _hear(self, link: Link, announce: Announce, hops: int, cost: int, now: float) -> str:

@@ -201,6 +201,11 @@ class Keeping:
             self._flooded.remember(held.envelope_id, self._clock.life(now))
             self._watch(now)
 
+    def shrink(self, now: float) -> None:
+        """Let go of what there is no room for any more."""
+        while (held := self._flooded.surplus()) is not None:
+            self._purge(held, now)
+
     # --- what people ask -----------------------------------------------------------------------------
 
     def row(self, row: StoreRow, now: float) -> StoreRow:
@@ -218,7 +223,7 @@ class Keeping:
             oldest=max([row.oldest, *(held.age(life) for held in flooded.held())]),
             by_link=tuple((via, *what) for via, what in by_link.items()),
             used=row.used + flooded.size,
-            cap=row.cap + self._limits.flood_bytes,
+            cap=row.cap + flooded.cap,
             known=flooded.known,
             known_cap=self._limits.known_ids,
         )

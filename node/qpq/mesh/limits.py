@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from qpq.mesh.room import Room
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -17,6 +19,9 @@ class Limits:
     The defaults suit a PC; ``sized`` gives those of a smaller machine.
     Counts are numbers, ``*_bytes`` bytes, ``*_s`` seconds.
     """
+
+    room: Room = field(default_factory=Room, compare=False)
+    """How much of the caps on links, routes, receipts and others' messages holds now; each core has its own."""
 
     # links
     max_links: int = 1000

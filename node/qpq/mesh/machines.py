@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qpq.crypto.identity import address_of
@@ -45,6 +46,7 @@ from qpq.mesh.records import (
 )
 from qpq.mesh.relaying import Relaying
 from qpq.mesh.resealing import Resealing
+from qpq.mesh.room import Room
 from qpq.mesh.routing import Routing
 from qpq.mesh.sending import Sending
 from qpq.mesh.served import Served
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Identity, SecretIdentity
     from qpq.crypto.kem import Kem
+    from qpq.mesh.events import RoomSet
     from qpq.mesh.limits import Limits
     from qpq.mesh.neighbours import Listener
     from qpq.mesh.records import Row
@@ -88,7 +91,7 @@ class Machines:
         listener: Listener,
     ) -> None:
         self._boot = boot
-        self._limits = limits
+        self._limits = limits = replace(limits, room=Room())
         self._role = role
         self.effects = effects = Effects()
         self.timers = timers = Timers[Timer]()
@@ -306,6 +309,15 @@ class Machines:
                 Action.PROBE: self.probing.probe,
             },
         )
+
+    def room_set(self, event: RoomSet, now: float) -> None:
+        """Use so much of the caps from now on, and let go of what is too much; links stay."""
+        room = self._limits.room
+        room.percent, room.takes = event.percent, event.takes
+        self.relaying.resize()
+        self.keeping.shrink(now)
+        self.routing.hearing.shrink(now)
+        self.routing.queries.shrink()
 
     def takers(self) -> dict[type[Row], Callable[[Any], object]]:
         """Return who takes which row of the store's after a restart."""

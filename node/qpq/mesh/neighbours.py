@@ -273,7 +273,7 @@ class Neighbours:
 
     def _has_place(self, link: Link, now: float) -> bool:
         """Find a place for a new peer; peers at kept addresses always get one, and never give way."""
-        if self.count < self._limits.max_links:
+        if self.count < self._limits.room.of(self._limits.max_links):
             return True
         kept = self._dialling.kept_peers()
         if link.peer in kept:

@@ -47,6 +47,14 @@ class Proofs:
         self._by_expiry: list[tuple[int, bytes]] = []
         self.listener: Callable[[bytes, int], None] = _nobody
 
+    def resize(self, cap: int) -> None:
+        """Hold at most ``cap`` from now on: of envelopes this node had those too many go when a new one comes."""
+        self._cap = cap
+        while len(self._foreign) > self._foreign_cap:
+            self._spend(next(iter(self._foreign)))
+        while len(self._spent) > self._foreign_cap:
+            del self._spent[next(iter(self._spent))]
+
     def get(self, envelope_id: bytes) -> tuple[bytes, bytes] | None:
         """Return secret and hash of an envelope that was delivered; None: not known."""
         return self.proof(envelope_id[:SHORT_ID_SIZE])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qpq.crypto.identity import address_of
 from qpq.mesh import counters
@@ -151,6 +151,12 @@ class Queries:
         else:
             self._timers.set((Due.SEARCH, target), now + self._chance.stretch(self._limits.asked_s))
 
+    def shrink(self) -> None:
+        """Forget what there is no room for any more: what was asked, and by whom, the oldest first."""
+        self._trim(self._askers, self._limits.askers)
+        self._trim(self._answered, self._limits.askers)
+        self._trim(self._asked, self._limits.asked)
+
     def search_due(self, target: Address, now: float) -> None:
         """Ask for an address once more, if somebody still wants it."""
         search = self._searches[target]
@@ -267,8 +273,7 @@ class Queries:
         """Note a query whose signature is right; False: its asker makes too many."""
         asker = self._askers.pop(query.asker, None) or Asker(self._limits, now)
         self._askers[query.asker] = asker
-        if len(self._askers) > self._limits.askers:
-            del self._askers[next(iter(self._askers))]
+        self._trim(self._askers, self._limits.askers)
         asker.note(query)
         asker.newest, asker.first = token_of(query), link.number
         self._seen(asker.newest, now)
@@ -280,7 +285,7 @@ class Queries:
         links[number] = now + self._limits.asked_s
         self._asked[target] = links
         for oldest, waiting in tuple(self._asked.items())[:_SWEEP]:
-            if max(waiting.values()) <= now or len(self._asked) > self._limits.asked:
+            if max(waiting.values()) <= now or len(self._asked) > self._limits.room.of(self._limits.asked):
                 del self._asked[oldest]
 
     def _answer(self, link: Link, query: Query, again: bool, now: float) -> bool:
@@ -318,13 +323,17 @@ class Queries:
                 self._effects.count(counters.QUERY_PASSED)
                 self._effects.do(SendFrame(number, passed))
 
+    def _trim(self, remembered: dict[Any, Any], cap: int) -> None:
+        """Let the oldest go of what there is no room for."""
+        while len(remembered) > self._limits.room.of(cap):
+            del remembered[next(iter(remembered))]
+
     def _times(self, key: tuple[Identity, Address], now: float) -> int:
         """Count how often this has been asked lately; remembered as long as askers are."""
         at, times = self._answered.pop(key, (now, 0))
         times = times + 1 if now - at < self._limits.route_idle_s else 1
         self._answered[key] = now, times
-        if len(self._answered) > self._limits.askers:
-            del self._answered[next(iter(self._answered))]
+        self._trim(self._answered, self._limits.askers)
         return times
 
     def _renews(self, user: Address, now: float) -> bool:

@@ -66,6 +66,10 @@ class Quotas:
         self.looked_at = 0
         """Envelopes that the last ``room`` had to look at."""
 
+    def resize(self, cap: int) -> None:
+        """Count at most ``cap`` bytes from now on; what there is too much of stays until its time."""
+        self._cap = cap
+
     @property
     def free(self) -> int:
         """Return the bytes that are free."""

@@ -96,7 +96,12 @@ class Relaying:
     @property
     def free(self) -> int:
         """Return the bytes that are free for others' envelopes."""
-        return self._quotas.free if self._takes else 0
+        return self._quotas.free if self._takes and self._limits.room.takes else 0
+
+    def resize(self) -> None:
+        """Heed the room that there is now: what is kept stays, others' custody is no cache."""
+        self._quotas.resize(self._limits.room.of(self._limits.relay_bytes))
+        self.proofs.resize(self._limits.room.of(self._limits.proofs))
 
     # --- links, and a restart ------------------------------------------------------------------------
 
@@ -183,12 +188,12 @@ class Relaying:
         return None
 
     def _room(self, link: Link, envelope: Envelope, size: int, now: float) -> tuple[Held, ...] | None:
-        """Return what must give way to an envelope from a link; None: it brings too much, or there is no room.
+        """Return what must give way to an envelope from a link; None: it brings too much, or there is no room now.
 
         What had to be looked at for that counts against the link's rate too.
         """
         ingress, quotas = self._ingress[link.number].size, self._quotas
-        if not ingress.take(cost_of(size), now):
+        if not self._limits.room.takes or not ingress.take(cost_of(size), now):
             return None
         recipient = Address(envelope.recipient)
         room = quotas.room(link.peer, envelope.sender, recipient, size, routed=self._sending.leads_to(recipient))
@@ -370,7 +375,7 @@ class Relaying:
             by_link=self._quotas.links(),
             proofs=len(self.proofs),
             used=self._quotas.size,
-            cap=self._limits.relay_bytes if self._takes else 0,
+            cap=self._limits.room.of(self._limits.relay_bytes) if self._takes else 0,
             proofs_cap=self._limits.proofs,
         )
 

@@ -153,7 +153,7 @@ class Routes:
         destination (None: there is no place for it) and the one that gave way.
         """
         gone = None
-        if len(self._by_address) >= self._limits.routes:
+        if len(self._by_address) >= self._cap:
             gone = self._gives_way(link, distance, now)
             if gone is None:
                 return None, None
@@ -161,6 +161,17 @@ class Routes:
         new = self._by_address[announce.address] = Destination(announce, now)
         self._by_node.setdefault(announce.node, []).append(announce.address)
         return new, gone
+
+    def surplus(self) -> list[Destination]:
+        """Return what there is too much of: without a route, then not used for longest, then far."""
+        over = max(0, len(self._by_address) - self._cap)
+        return sorted(self._by_address.values(), key=lambda each: (each.chosen is not None, each.used, -_hops(each)))[
+            :over
+        ]
+
+    @property
+    def _cap(self) -> int:
+        return self._limits.room.of(self._limits.routes)
 
     def remove(self, gone: Destination) -> None:
         """Forget a destination."""
@@ -212,7 +223,7 @@ class Routes:
         busiest: int | None = link
         if brought.get(None):
             busiest = None
-        elif brought.get(link, 0) < max(1, self._limits.routes // max(1, len(self.costs))):
+        elif brought.get(link, 0) < max(1, self._cap // max(1, len(self.costs))):
             busiest = max(brought, key=brought.__getitem__)
         idle = max(0.0, now - self._limits.route_idle_s)
 
