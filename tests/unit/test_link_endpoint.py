@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PING = Receipt(((b"s" * 16, b"h" * 32),))
+BATCH = Receipt(tuple((bytes((number,)) * 16, b"h" * 32) for number in range(8)))  # some 400 bytes
+FEW = 5  # of them may be on their way; the next waits
 WAIT_S = 10.0
 
 
@@ -387,6 +389,28 @@ def test_a_port_where_nobody_answers_fails_after_the_deadline() -> None:
                 silent.bind(("127.0.0.1", 0))
                 anna.endpoint.connect(f"127.0.0.1:{silent.getsockname()[1]}")
                 assert (await anna.some(DialFailed)).reason == "no answer"
+
+    run(scenario)
+
+
+def test_frames_for_a_link_with_much_under_way_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with stations("anna", "ben") as (anna, ben):
+            up, _ = await link(anna, ben)
+            await until(lambda: not anna.endpoint._hub.backlog())
+            sent: list[int] = []
+            real = UdpSocket.send
+            monkeypatch.setattr(
+                UdpSocket, "send", lambda self, data, to, local: sent.append(len(data)) or real(self, data, to, local)
+            )
+            seen = len(ben.of(FrameReceived))
+            for _ in range(2 * FEW):
+                anna.endpoint.queue(up.link, BATCH)
+                anna.endpoint.transmit()
+            at_once = len(sent)
+            assert at_once == FEW, "the first ones have a packet each, the others wait for the turn's end"
+            await ben.some(FrameReceived, seen + 2 * FEW)
+            assert max(sent[at_once:]) > 2 * max(sent[:at_once])
 
     run(scenario)
 

@@ -141,8 +141,13 @@ class Endpoint:
         self._soon()
 
     def transmit(self) -> None:
-        """Put what was queued on the wire now, ahead of whatever else waits for the loop."""
-        if not self._serving:
+        """Put what was queued on the wire now, ahead of whatever else waits for the loop.
+
+        Where some packets are on their way already it waits for that, for company in its packets.
+        """
+        if self._hub.is_busy:
+            self._soon()
+        elif not self._serving:
             self._hub.transmit(self._loop.time())
             self._set_timer()
             if self._hub.events:

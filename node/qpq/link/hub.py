@@ -44,6 +44,8 @@ CONNECTION_ID_BYTES: Final = 4
 An id is no secret, a packet with a guessed one fails its authentication."""
 DATAGRAM_BYTES: Final = 1200
 """Of UDP payload, which every path carries (RFC 9000 section 14)."""
+BUSY_BYTES: Final = 2 * DATAGRAM_BYTES
+"""Of a link's stream on their way; from there on messages wait for each other till the end of the loop's turn."""
 _CERT_NONE = 0
 _LONG_HEADER = 0x80
 _LENGTH_AT = 5  # of the destination's length in a long header (RFC 8999 section 5.1)
@@ -114,6 +116,11 @@ class Hub:
     def is_pressed(self) -> bool:
         """Whether that is more than answers to what came in, which may wait a moment for company."""
         return bool(self._pressed)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether of that nothing is in a hurry: on each link some packets' worth waits for acknowledgement."""
+        return bool(self._pressed) and all(link.backlog > BUSY_BYTES for link in self._pressed)
 
     def receive(self, data: bytes, address: SockAddr, now: float, local: Local = b"") -> None:
         """Take a datagram from ``address`` to ``local``, one of the own addresses."""
