@@ -46,7 +46,7 @@ class Router:
 
     def link(self, number: int, *, up: bool) -> None:
         address = f"[fe80::1234:56ff:fe78:{number:04x}%br-client]:7000"
-        Node.neighbour_changed(self.node, NeighbourChanged(PEERS[number], address, up, ()))
+        Node.neighbour_changed(self.node, NeighbourChanged(PEERS[number], up, address, ()))
 
     def memory(self, megabytes: int, before: Level, level: Level) -> None:
         watch = Pressure(self.node)
@@ -167,7 +167,7 @@ def test_who_sets_debug_gets_everything() -> None:
 
 def test_only_a_router_that_logs_to_its_ring_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     for there, environ, expected in ((True, {}, True), (False, {}, False), (True, {"JOURNAL_STREAM": "1:2"}, False)):
-        monkeypatch.setattr(logs.os.path, "exists", lambda path, there=there: there and path == "/etc/openwrt_release")
+        monkeypatch.setattr("os.path.exists", lambda path, there=there: there and path == "/etc/openwrt_release")
         root = logging.getLogger()
         before = list(root.handlers)
         try:

@@ -38,7 +38,7 @@ MAX_KINDS = 256
 DAY = 86_400.0
 PER_DAY = 6
 """Lines of one kind a day, on a router."""
-SHARES = {logging.ERROR: 1_400, logging.WARNING: 3_000, logging.INFO: 4_000}
+SHARES = {logging.ERROR: 1_200, logging.WARNING: 2_400, logging.INFO: 5_000}
 """Bytes a day of each level, on a router: seven days of them and what is said at the end of each are below 64 KiB."""
 ENTRY = 48
 """Bytes that logd's ring needs beside the text: its header, and the name and number of the process."""
