@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "discovery": {"crypto", "wire", "mesh"},
     "store": {"crypto", "wire", "mesh"},
     "rpc": {"wire"},
-    "federation": {"crypto", "wire", "rpc"},
+    "federation": {"crypto", "wire", "mesh", "rpc"},
     "daemon": {"crypto", "wire", "mesh", "link", "discovery", "store", "federation", "rpc"},
     "console": set(),
 }

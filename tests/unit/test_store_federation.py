@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qpq.crypto.identity import Address
+from qpq.mesh.parcel import Parcel
 from qpq.mesh.records import FederationInsert, KnownInsert
 from qpq.store.database import Database
 from qpq.store.faults import StoreFullError
-from qpq.store.federation import Parcel, Parcels, Waiting
+from qpq.store.federation import Parcels, Waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,16 +35,16 @@ def of_the_mesh(number: int, domain: str = "berlin.example") -> FederationInsert
 def test_numbers_have_no_gaps_whatever_fails_or_comes_twice(tmp_path: Path) -> None:
     database = Database(str(tmp_path / "db"))
     parcels = Parcels(database, 2000)
-    assert parcels.keep(parcel(1)) == (1, True)
-    assert parcels.keep(parcel(1)) == (1, False)
+    assert parcels.keep(parcel(1)) == 1
+    assert parcels.keep(parcel(1)) == 1
     with pytest.raises(StoreFullError):
         parcels.keep(parcel(2, data=bytes(3000)))
     database.apply((of_the_mesh(2),))
     database.apply((of_the_mesh(2),))
-    parcels.done([1, 2])
+    parcels.done([1, 2], 1500)
     assert parcels.forget(10_000) == 0
-    assert parcels.keep(parcel(3)) == (3, True)
-    assert parcels.keep(parcel(4), done=True) == (4, True)
+    assert parcels.keep(parcel(3)) == 3
+    assert parcels.keep(parcel(4), done=1600) == 4
     database.close()
 
 
@@ -63,7 +64,7 @@ def test_a_transaction_that_fails_keeps_nothing_of_it(tmp_path: Path) -> None:
         database.apply((of_the_mesh(2), big))
     assert Parcels(database, ROOM).due("berlin.example", 0, 10) == []
     database.apply((of_the_mesh(3),))
-    assert Parcels(database, ROOM).known(0, of_the_mesh(3).envelope_id) == 1
+    assert Parcels(database, ROOM).known(0, of_the_mesh(3).envelope_id, 0) == 1
     database.close()
 
 
@@ -75,9 +76,9 @@ def test_rows_are_handed_out_by_domain_oldest_first_and_again_when_they_are_due(
     parcels.later([(1, 50), (3, 20)])
     assert [row.seq for row in parcels.due("berlin.example", 0, 9)] == [5]
     assert [(row.seq, row.tries) for row in parcels.due("berlin.example", 50, 9)] == [(5, 0), (3, 1), (1, 1)]
-    parcels.done([5])
+    parcels.done([5], 60)
     assert parcels.next_due("berlin.example") == 20
-    parcels.done([1, 3])
+    parcels.done([1, 3], 60)
     assert parcels.next_due("berlin.example") is None
     assert parcels.due("berlin.example", 99, 9) == []
 
@@ -85,14 +86,29 @@ def test_rows_are_handed_out_by_domain_oldest_first_and_again_when_they_are_due(
 def test_what_was_handed_on_is_known_until_it_would_have_expired() -> None:
     parcels = Parcels(Database(":memory:"), ROOM)
     parcels.keep(parcel(1))
-    parcels.done([1])
+    parcels.done([1], 1100)
     parcels.keep(parcel(2))
-    assert parcels.known(0, parcel(1).envelope_id) == 1
-    assert parcels.known(1, parcel(1).envelope_id) is None
+    assert parcels.known(0, parcel(1).envelope_id, 1099) == 1
+    assert parcels.known(0, parcel(1).envelope_id, 1100) is None
+    assert parcels.known(0, parcel(2).envelope_id, 9999) == 2
+    assert parcels.known(1, parcel(1).envelope_id, 0) is None
     assert parcels.forget(4599) == 0
     assert parcels.forget(4600) == 1
-    assert parcels.known(0, parcel(1).envelope_id) is None
-    assert parcels.keep(parcel(1)) == (3, True)
+    assert parcels.known(0, parcel(1).envelope_id, 0) is None
+    assert parcels.keep(parcel(1)) == 3
+
+
+def test_what_was_handed_on_and_comes_again_goes_its_way_again_under_its_number() -> None:
+    parcels = Parcels(Database(":memory:"), ROOM)
+    assert parcels.keep(parcel(1)) == 1
+    parcels.later([(1, 5000)])
+    parcels.done([1], 1100)
+    assert parcels.keep(parcel(1, born=2000)) == 1
+    assert parcels.due("berlin.example", 0, 9) == [parcel(1, seq=1, born=2000)]
+    parcels.done([1], 2100)
+    assert parcels.keep(parcel(1), done=2200) == 1
+    assert parcels.due("berlin.example", 9999, 9) == []
+    assert parcels.known(0, parcel(1).envelope_id, 2150) == 1
 
 
 def test_a_domain_that_is_cut_off_leaves_room_for_others() -> None:
@@ -108,8 +124,8 @@ def test_a_domain_that_is_cut_off_leaves_room_for_others() -> None:
         parcels.keep(parcel(110, "d110.example"))
     assert sum(row.size for row in parcels.waiting()) == 6000
     assert sum(row.foreign for row in parcels.waiting()) == 10
-    parcels.done([1])
-    assert parcels.keep(parcel(500))[1]
+    parcels.done([1], 1500)
+    assert parcels.keep(parcel(500)) == 21
 
 
 def test_a_store_without_domains_has_no_tables_for_them(tmp_path: Path) -> None:
@@ -128,5 +144,5 @@ def test_ten_thousand_wait_and_go_in_order() -> None:
     seen: list[int] = []
     while batch := parcels.due("berlin.example", 0, 512):
         seen += [int.from_bytes(row.envelope_id, "big") for row in batch]
-        parcels.done([row.seq for row in batch])
+        parcels.done([row.seq for row in batch], 1)
     assert seen == order

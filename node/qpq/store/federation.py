@@ -2,9 +2,10 @@
 
 The tables are made with the first row: a node of no domain has none, and they take no pages of its store.
 
-A row whose ``data`` is gone has been handed on: it is remembered until it would have expired, so that the same thing is
-not taken twice and whoever sends it again gets the same number. ``origin`` is the domain it came from, empty
-for the own one; ``due`` is when to try it (again) and ``born`` when it was made, both in seconds of life.
+A row whose ``data`` is gone has been handed on: it is remembered until it would have expired, so that whoever sends the
+same again gets the same number, and it goes its way again only when that was a while ago. ``origin`` is the domain
+it came from, empty for the own one; ``born`` is when it was made, ``due`` when to try it (again) or when it was
+handed on, all in seconds of life.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from qpq.mesh.parcel import Parcel
 from qpq.store.faults import StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from sqlite3 import Connection
 
-    from qpq.crypto.identity import Address
     from qpq.mesh.records import FederationInsert
     from qpq.store.database import Database
 
@@ -69,26 +70,8 @@ _RECOUNT = (
 _COLUMNS = "seq, kind, domain, origin, envelope_id, sender, recipient, data, ttl, born, hops, tries"
 _INSERT = (
     "INSERT INTO federation (seq, kind, domain, origin, envelope_id, sender, recipient, data, size, ttl, born,"
-    " hops, tries, due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)"
+    " hops, tries, due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """One row: ``kind`` and ``data`` as in ``FederationInsert``; kind 2 is a refusal and its reason in UTF-8."""
-
-    seq: int
-    kind: int
-    domain: str
-    origin: str
-    envelope_id: bytes
-    sender: Address
-    recipient: Address
-    data: bytes
-    ttl: int
-    born: int
-    hops: int
-    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +99,27 @@ def insert(connection: Connection, row: FederationInsert, room: int) -> None:
     keep(connection, parcel, room)
 
 
-def keep(connection: Connection, parcel: Parcel, room: int, *, done: bool = False) -> tuple[int, bool]:
-    """Keep a parcel, or only that it was here (``done``); return its number, and whether it is new.
+def keep(connection: Connection, parcel: Parcel, room: int, *, done: int | None = None) -> int:
+    """Keep a parcel, or only that it was handed on at ``done``; return its number.
 
-    Where there is one of its kind and id, that stays. ``room`` is what all may take, in bytes.
+    Where one of its kind and id waits, that stays; what was handed on before waits anew under its number. ``room`` is
+    what all may take, in bytes. Raises StoreFullError.
     """
     known = connection.execute(
-        "SELECT seq FROM federation WHERE kind = ? AND envelope_id = ?", (parcel.kind, parcel.envelope_id)
+        "SELECT seq, data IS NOT NULL FROM federation WHERE kind = ? AND envelope_id = ?",
+        (parcel.kind, parcel.envelope_id),
     ).fetchone()
-    if known is not None:
-        return int(known[0]), False
-    if not done:
+    if known is not None and known[1]:
+        return int(known[0])
+    if done is None:
         _check_room(connection, parcel, room)
+        connection.execute(_COUNTED, (parcel.domain, _size(parcel)))
+    if known is not None:
+        connection.execute(
+            "UPDATE federation SET data = ?, born = ?, ttl = ?, hops = ?, tries = 0, due = ? WHERE seq = ?",
+            (parcel.data if done is None else None, parcel.born, parcel.ttl, parcel.hops, done or 0, known[0]),
+        )
+        return int(known[0])
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (_NEXT,)).fetchone()
     seq = int(row[0]) + 1 if row is not None else 1
     connection.execute(
@@ -144,16 +136,15 @@ def keep(connection: Connection, parcel: Parcel, room: int, *, done: bool = Fals
             parcel.envelope_id,
             parcel.sender,
             parcel.recipient,
-            None if done else parcel.data,
+            parcel.data if done is None else None,
             _size(parcel),
             parcel.ttl,
             parcel.born,
             parcel.hops,
+            done or 0,
         ),
     )
-    if not done:
-        connection.execute(_COUNTED, (parcel.domain, _size(parcel)))
-    return seq, True
+    return seq
 
 
 def _check_room(connection: Connection, parcel: Parcel, room: int) -> None:
@@ -185,16 +176,17 @@ class Parcels:
         with database.transaction() as connection:
             prepare(connection)
 
-    def keep(self, parcel: Parcel, *, done: bool = False) -> tuple[int, bool]:
-        """Keep a parcel, or only that it was here; return its number, and whether it is new."""
+    def keep(self, parcel: Parcel, *, done: int | None = None) -> int:
+        """Keep a parcel, or only that it was handed on at ``done``; return its number."""
         with self._database.transaction() as connection:
             return keep(connection, parcel, self._room, done=done)
 
-    def known(self, kind: int, envelope_id: bytes) -> int | None:
-        """Return the number of what was taken already."""
+    def known(self, kind: int, envelope_id: bytes, since: int) -> int | None:
+        """Return the number of what waits, or was handed on after ``since``."""
         with self._database.transaction() as connection:
             row = connection.execute(
-                "SELECT seq FROM federation WHERE kind = ? AND envelope_id = ?", (kind, envelope_id)
+                "SELECT seq FROM federation WHERE kind = ? AND envelope_id = ? AND (data IS NOT NULL OR due > ?)",
+                (kind, envelope_id, since),
             ).fetchone()
         return int(row[0]) if row is not None else None
 
@@ -216,10 +208,12 @@ class Parcels:
             ).fetchone()
         return int(row[0]) if row[0] is not None else None
 
-    def done(self, numbers: Iterable[int]) -> None:
+    def done(self, numbers: Iterable[int], life: int) -> None:
         """Note that these were handed on."""
         with self._database.transaction() as connection:
-            connection.executemany("UPDATE federation SET data = NULL WHERE seq = ?", [(seq,) for seq in numbers])
+            connection.executemany(
+                "UPDATE federation SET data = NULL, due = ? WHERE seq = ?", [(life, seq) for seq in numbers]
+            )
             _recount(connection)
 
     def later(self, when: Iterable[tuple[int, int]]) -> None:

@@ -1,0 +1,89 @@
+"""What waits for other domains, as the federation room sees it, over the table in the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from qpq.crypto.identity import Address
+from qpq.mesh.parcel import Parcel
+from qpq.store.federation import Parcels
+from qpq.wire.envelope import decode_envelope
+from qpq.wire.outside import KINDS, OutsideEnvelope, OutsideReceipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from qpq.store.database import Database
+    from qpq.store.federation import Waiting
+    from qpq.wire.outside import Outside
+
+AGAIN_S: Final = 1800
+"""For so long what comes again is taken for a repetition that needs no work; a sender waits longer to send anew."""
+PART: Final = 4
+"""The part of the store that other domains may take is one in so many."""
+_NOBODY = Address(bytes(32))
+
+
+class FederationQueue:
+    """``life`` gives seconds of life; ``wake`` is called with a domain for which something waits."""
+
+    def __init__(self, database: Database, life: Callable[[], float], wake: Callable[[str], None]) -> None:
+        self._parcels = Parcels(database, database.max_bytes // PART)
+        self._life = life
+        self._wake = wake
+
+    def hold(self, item: Outside, recipient: Address, *, ttl: int, age: int, hops: int) -> int:
+        """Keep something for another domain and return its number; raises StoreFullError."""
+        seq = self._parcels.keep(self._parcel(item, recipient, ttl=ttl, age=age, hops=hops))
+        self._wake(item.to)
+        return seq
+
+    def note(self, item: Outside, recipient: Address, *, ttl: int, age: int) -> int:
+        """Remember that something has arrived here, and return its number."""
+        return self._parcels.keep(self._parcel(item, recipient, ttl=ttl, age=age, hops=0), done=int(self._life()))
+
+    def known(self, item: Outside) -> int | None:
+        """Return the number of what was taken not long ago."""
+        return self._parcels.known(KINDS.index(type(item)), item.message_id, int(self._life()) - AGAIN_S)
+
+    def due(self, domain: str, most: int) -> list[Parcel]:
+        """Return what is to be sent now, oldest first."""
+        return self._parcels.due(domain, int(self._life()), most)
+
+    def next_due(self, domain: str) -> float | None:
+        """Return in how many seconds the next is due; None: nothing waits."""
+        due = self._parcels.next_due(domain)
+        return None if due is None else max(0.0, due - self._life())
+
+    def done(self, numbers: Iterable[int]) -> None:
+        """Note that these were handed on."""
+        self._parcels.done(numbers, int(self._life()))
+
+    def later(self, when: Iterable[tuple[int, float]]) -> None:
+        """Have each tried anew in so many seconds."""
+        life = self._life()
+        self._parcels.later([(seq, int(life + seconds) + 1) for seq, seconds in when])
+
+    def left(self, parcel: Parcel) -> int:
+        """Return how many seconds a parcel has left to live."""
+        return parcel.born + parcel.ttl - int(self._life())
+
+    def forget(self) -> int:
+        """Let go of what has expired; return how many of that still waited."""
+        return self._parcels.forget(int(self._life()))
+
+    def waiting(self) -> list[Waiting]:
+        """Return what waits, by domain."""
+        return self._parcels.waiting()
+
+    def _parcel(self, item: Outside, recipient: Address, *, ttl: int, age: int, hops: int) -> Parcel:
+        sender = _NOBODY
+        if isinstance(item, OutsideEnvelope):
+            data, sender = item.envelope, decode_envelope(item.envelope).sender
+        elif isinstance(item, OutsideReceipt):
+            data = item.secret + item.envelope_hash
+        else:
+            data = item.reason.encode()
+        born = int(self._life()) - age
+        kind = KINDS.index(type(item))
+        return Parcel(0, kind, item.to, item.origin, item.message_id, sender, recipient, data, ttl, born, hops)
