@@ -22,8 +22,13 @@ from qpq.mesh.effects import (
     Connect,
     Count,
     Deliver,
+    InsideProof,
+    LookupDone,
     NeighbourChanged,
     Notice,
+    OutsideAnswered,
+    OutsideLookup,
+    Outward,
     Persist,
     ProbeDone,
     Recall,
@@ -41,6 +46,7 @@ from qpq.mesh.records import (
     BundleDelete,
     BundlePut,
     Checkpoint,
+    FederationInsert,
     InboxInsert,
     Kept,
     KnownDelete,
@@ -98,6 +104,7 @@ class MemoryStore:
         self.sessions: dict[tuple[bytes, bytes, bytes], SessionPut] = {}
         self.prekeys: dict[tuple[bytes, bytes], PrekeyPut] = {}
         self.bundles: dict[tuple[bytes, bytes], BundlePut] = {}
+        self.federation: dict[tuple[int, bytes], FederationInsert] = {}
         self.checkpoint = Checkpoint(0, 0)
         self.boot = 0
         self._by_id: dict[bytes, tuple[bytes, bytes]] = {}
@@ -195,6 +202,9 @@ class MemoryStore:
     def _bundle_delete(self, row: BundleDelete) -> None:
         self.bundles.pop((row.user, row.peer), None)
 
+    def _federation_insert(self, row: FederationInsert) -> None:
+        self.federation.setdefault((row.kind, row.envelope_id), row)
+
     def _checkpoint(self, row: Checkpoint) -> None:
         self.checkpoint = row
 
@@ -208,13 +218,13 @@ class MemoryStore:
 
     def envelope(self, envelope_id: bytes) -> bytes | None:
         key = self._by_id.get(envelope_id)
-        if key not in self.outbox or self.states[key][0] in (State.DELIVERED, State.EXPIRED):
+        if key not in self.outbox or self.states[key][0] in (State.DELIVERED, State.EXPIRED, State.REFUSED):
             return self.relay[envelope_id].envelope if envelope_id in self.relay else None
         return self.outbox[key].envelope
 
     def sent(self, user: bytes, message_id: bytes) -> tuple[bytes, str] | None:
         row = self.outbox.get((user, message_id))
-        if row is None or self.states[user, message_id][0] in (State.DELIVERED, State.EXPIRED):
+        if row is None or self.states[user, message_id][0] in (State.DELIVERED, State.EXPIRED, State.REFUSED):
             return None
         return row.envelope, row.text
 
@@ -238,9 +248,12 @@ class MemoryStore:
                     state,
                     copies,
                     row.sealed,
+                    row.domain,
                 )
         for message in self.inbox.values():
-            yield Kept(message.user, message.message_id, message.sender, message.size, message.via)
+            yield Kept(
+                message.user, message.message_id, message.sender, message.size, message.via, domain=message.domain
+            )
         yield from self.tombstones.values()
         for kept in self.relay.values():
             yield Relayed(
@@ -259,7 +272,7 @@ class MemoryStore:
         yield from self.known.values()
 
 
-_GROWING = (OutboxInsert, InboxInsert, RelayInsert)
+_GROWING = (OutboxInsert, InboxInsert, RelayInsert, FederationInsert)
 _WRITERS: dict[type, Callable[[MemoryStore, object], None]] = {
     OutboxInsert: MemoryStore._outbox_insert,
     OutboxReseal: MemoryStore._outbox_reseal,
@@ -281,6 +294,7 @@ _WRITERS: dict[type, Callable[[MemoryStore, object], None]] = {
     PrekeyDelete: MemoryStore._prekey_delete,
     BundlePut: MemoryStore._bundle_put,
     BundleDelete: MemoryStore._bundle_delete,
+    FederationInsert: MemoryStore._federation_insert,
     Checkpoint: MemoryStore._checkpoint,
 }  # type: ignore[assignment, dict-item]
 
@@ -326,6 +340,9 @@ class Node:
     notices: list[Notice] = field(default_factory=list)
     closed: list[CloseLink] = field(default_factory=list)
     probed: list[ProbeDone] = field(default_factory=list)
+    gateway: tuple[SecretIdentity, str] | None = None
+    outside: list[Effect] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
 
     @property
     def user(self) -> SecretIdentity:
@@ -364,6 +381,7 @@ class World:
         self.lost_dials = lost_dials
         self.plain = plain
         self.nodes: dict[str, Node] = {}
+        self.federation: Callable[[Node, Effect], None] | None = None
         self.cut: set[frozenset[str]] = set()
         self.bytes_sent = 0
         self.frames: deque[tuple[str, str, object]] = deque(maxlen=10_000)
@@ -382,8 +400,9 @@ class World:
         limits: Limits | None = None,
         role: Role = Role.RELAY,
         start: bool = True,
+        gateway: str = "",
     ) -> Node:
-        """Add a node with so many users."""
+        """Add a node with so many users; ``gateway``: it is one, of the mesh of this domain."""
         node = Node(
             name=name,
             secret=SecretIdentity(self.random.randbytes(32)),
@@ -392,6 +411,7 @@ class World:
             limits=self._limits(limits if limits is not None else Limits()),
             role=role,
             address=f"{name}:7000",
+            gateway=(SecretIdentity(self.random.randbytes(32)), gateway) if gateway else None,
         )
         self.nodes[name] = node
         if start:
@@ -409,6 +429,8 @@ class World:
             node.secret, boot=node.boot, random=draw, limits=node.limits, role=node.role, kem=CheapKem(draw)
         )
         node.core.restore(node.store.restore())
+        if node.gateway is not None:
+            self.tell(node, events.UserAdded(node.gateway[0].seed, gateway=node.gateway[1]))
         for user in node.users:
             self.tell(node, events.UserAdded(user.seed, node.blocked.get(user.address, frozenset())))
         if node.clock is not None:
@@ -454,11 +476,12 @@ class World:
         urgent: bool = False,
         user: SecretIdentity | None = None,
         message_id: bytes | None = None,
+        domain: str = "",
     ) -> bytes:
         """Let a user of ``node`` send a text; returns the message id."""
         identifier = self.random.randbytes(16) if message_id is None else message_id
         author = (user or node.user).address
-        self.tell(node, events.SendText(author, Address(recipient), identifier, text, ttl, urgent))
+        self.tell(node, events.SendText(author, Address(recipient), identifier, text, ttl, urgent, domain=domain))
         return identifier
 
     def subscribe(
@@ -692,7 +715,14 @@ class World:
     def _deliver(self, node: Node, effect: Deliver) -> None:
         node.delivered.append(effect)
 
+    def _outside(self, node: Node, effect: Effect) -> None:
+        node.outside.append(effect)
+        if self.federation is not None:
+            self.federation(node, effect)
+
     def _state(self, node: Node, effect: StateChanged) -> None:
+        if effect.reason:
+            node.reasons.append(effect.reason)
         node.states.setdefault((effect.user, effect.message_id), []).append(effect.state)
 
     def _refused(self, node: Node, effect: SendRefused) -> None:
@@ -723,6 +753,11 @@ _EFFECTS: dict[type, Callable[[World, Node, object], None]] = {
     StateChanged: World._state,
     SendRefused: World._refused,
     NeighbourChanged: World._neighbour,
+    Outward: World._outside,
+    InsideProof: World._outside,
+    OutsideLookup: World._outside,
+    OutsideAnswered: World._outside,
+    LookupDone: World._outside,
 }  # type: ignore[assignment, dict-item]
 
 

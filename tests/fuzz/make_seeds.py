@@ -25,7 +25,7 @@ from qpq.crypto.safety import groups, safety_number, scan_text  # noqa: E402
 from qpq.crypto.sealing import seal  # noqa: E402
 from qpq.discovery.dnssd import SERVICE_TYPE, instance_name, text_entries  # noqa: E402
 from qpq.link.certificates import make_certificate  # noqa: E402
-from qpq.mesh.events import State  # noqa: E402
+from qpq.mesh.effects import State  # noqa: E402
 from qpq.mesh.records import Checkpoint, InboxInsert, OutboxInsert, OutboxState, RelayInsert  # noqa: E402
 from qpq.store.codec import Sealed  # noqa: E402
 from qpq.store.keyring_data import Contents, KnownPeer, User, encode_contents, encode_user  # noqa: E402
@@ -81,6 +81,7 @@ def wire() -> dict[str, Seeds]:
         "envelope": from_vectors("envelope.json", "envelopes"),
         "body": from_vectors("body.json", "bodies")
         | {f"word-{name}": data for name, data in from_vectors("body.json", "keys").items()}
+        | {f"crossing-{name}": data for name, data in from_vectors("body.json", "crossing").items()}
         | {"padded": bytes.fromhex(vectors("body.json")["padded"])},
         "beacon": from_vectors("beacon.json", "beacons"),
         "frame": bodies,

@@ -10,6 +10,7 @@ from qpq.crypto.identity import Address, Identity
 from qpq.wire.beacon import Beacon
 from qpq.wire.body import Body
 from qpq.wire.cbor import MAX_UINT
+from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
 from qpq.wire.envelope import MAX_TIME, MAX_TTL, Envelope, Mode
 from qpq.wire.frames import Bye, Custody, CustodyCode, Hello, Receipt, Role, Transfer
 from qpq.wire.frames_mesh import Announce, Graft, IHave, Probe, ProbeKind, Prune, Query, Reconcile, Retract, Route
@@ -53,7 +54,27 @@ def _envelope(channel: bool) -> st.SearchStrategy[Envelope]:
 
 
 ENVELOPES = st.booleans().flatmap(_envelope)
-BODIES = st.builds(Body, secret=BYTES16, text=st.text(max_size=200), message_id=BYTES16)
+_LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+DOMAINS = st.lists(_LABELS, min_size=1, max_size=4).map(".".join)
+_TEXTS = st.text(max_size=60)
+_CROSSING = st.one_of(
+    *(
+        st.builds(kind, secret=BYTES16, domain=DOMAINS, envelope=st.binary(min_size=1, max_size=600))
+        for kind in (OutwardBody, InwardBody)
+    ),
+    st.builds(ProofBody, secret=BYTES16, domain=DOMAINS, user=KEYS.map(Address), proof=BYTES16, digest=BYTES32),
+    st.builds(LookupBody, secret=BYTES16, name=st.from_regex(r"[a-zäöü0-9._-]{1,20}", fullmatch=True), domain=DOMAINS),
+    st.builds(
+        FoundBody,
+        secret=BYTES16,
+        token=BYTES16,
+        address=st.one_of(st.just(b""), BYTES32),
+        domain=st.one_of(st.just(""), DOMAINS),
+        reason=_TEXTS,
+    ),
+    st.builds(RefusalBody, secret=BYTES16, about=BYTES32, reason=_TEXTS),
+)
+BODIES = st.one_of(st.builds(Body, secret=BYTES16, text=st.text(max_size=200), message_id=BYTES16), _CROSSING)
 BEACONS = st.builds(Beacon, node=BYTES32.map(Identity), port=st.integers(1, 65_535), boot=U32)
 
 HELLOS = st.tuples(st.integers(1, 255), st.integers(1, 255)).flatmap(

@@ -380,7 +380,7 @@ def test_what_is_expected_owed_told_and_kept_is_bounded() -> None:
 def test_keys_that_come_while_there_is_a_session_are_left_alone() -> None:
     world, anna, bert = talked()
     about = b"e" * 32
-    core(anna)._asking._expect(about, (anna.user.address, bert.user.address))
+    core(anna)._asking.expect(about, (anna.user.address, bert.user.address))
     core(bert)._giving.keys(bert.user.address, anna.user.address, about, Reason.LACKING, world.now)
     world.tell(bert, events.Tick())
     world.run(1.0)

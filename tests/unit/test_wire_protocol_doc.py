@@ -12,7 +12,7 @@ from qpq.discovery import beacon_sockets, dnssd, trickle
 from qpq.link import certificates, connection
 from qpq.mesh import pairs
 from qpq.mesh.limits import Limits
-from qpq.wire import beacon, body, codec, codec_mesh, envelope, frames, frames_mesh, reconcile
+from qpq.wire import beacon, body, codec, codec_mesh, crossing, domain, envelope, frames, frames_mesh, reconcile
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -112,6 +112,17 @@ def test_the_tables_of_numbers_are_those_of_the_program() -> None:
         ("of {} bytes |\n| reason in BYE", frames.MAX_EXTENSION),
         ("| reason in BYE | {} bytes |", frames.MAX_REASON),
         ("`kem_hash` has 0 or {} bytes", frames_mesh.KEM_HASH_SIZE),
+        ("| envelope to another domain | {} bytes |", envelope.MAX_INNER),
+        ("| domain | {} characters |", domain.MAX_DOMAIN),
+        ("names before an `@` have at most {} bytes", domain.MAX_USER),
+        ("bytes, reasons at most {}.", crossing.MAX_REASON),
+        ("for that\n   within {} seconds", int(LIMITS.gateway_s)),
+        ("doubling up to {} minutes", int(LIMITS.gateway_max_s) // 60),
+        ("others for {} minutes. With", int(LIMITS.gateway_tired_s) // 60),
+        ("above {} a second (500 at once)", int(LIMITS.outward_rate)),
+        ("a second ({} at once) of one user", LIMITS.outward_burst),
+        ("Not more than {} such are on", LIMITS.inward_count),
+        ("from a gateway, {} from one domain", LIMITS.inward_domain),
         ("| ttl | {} seconds |", envelope.MAX_TTL),
         ("the default is {} (7 days)", envelope.DEFAULT_TTL),
         ("largest point in time is {},", envelope.MAX_TIME),

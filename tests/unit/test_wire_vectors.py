@@ -16,8 +16,9 @@ from qpq.link.certificates import make_certificate, sole_identity
 from qpq.wire import cbor, errors
 from qpq.wire.announce import announce_hash, verify_announce
 from qpq.wire.beacon import decode_beacon, encode_beacon
-from qpq.wire.body import PADDING_STEP, Keys, KeysWanted, Turn, decode_body, encode_body
+from qpq.wire.body import PADDING_STEP, Body, Keys, KeysWanted, Turn, decode_body, encode_body
 from qpq.wire.codec import FrameDecoder, FrameEncoder
+from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_hash, envelope_id, verify_envelope
 from qpq.wire.frames import Receipt, Skipped, Transfer
 from qpq.wire.frames_mesh import Announce, Query, Reconcile, Route
@@ -135,6 +136,7 @@ def test_the_receipt_gives_the_id() -> None:
 def test_bodies_read_and_write() -> None:
     for case in load("body.json")["bodies"]:
         body = decode_body(unhex(case["hex"]))
+        assert isinstance(body, Body)
         assert encode_body(body).hex() == case["hex"]
         assert (body.secret.hex(), body.text, body.message_id.hex()) == (
             case["secret"],
@@ -153,6 +155,15 @@ def test_padded_bodies_and_words_about_keys_read_and_write() -> None:
         assert type(word) is kind
         assert encode_body(word).hex() == case["hex"]
         assert {name: case[name] for name in MAKER["plain"](word)} == MAKER["plain"](word)
+
+
+def test_bodies_to_and_from_gateways_read_and_write() -> None:
+    kinds = (OutwardBody, InwardBody, ProofBody, LookupBody, FoundBody, FoundBody, RefusalBody)
+    for case, kind in zip(load("body.json")["crossing"], kinds, strict=True):
+        body = decode_body(unhex(case["hex"]))
+        assert type(body) is kind
+        assert encode_body(body).hex() == case["hex"]
+        assert {name: case[name] for name in MAKER["plain"](body)} == MAKER["plain"](body)
 
 
 def test_the_seal_opens_for_its_recipient() -> None:

@@ -144,7 +144,7 @@ class Asking:
     def wait(self, author: LocalUser, item: Outgoing, text: str, now: float, *, padded: bool) -> bool:
         """Whether a message that is sealed without a session waits for the recipient's keys; they are asked for."""
         limits, key = self._limits, (item.sender, item.recipient)
-        self._expect(item.envelope_id, key)
+        self.expect(item.envelope_id, key)
         ask = self._asks.get(key)
         if ask is None or now - ask.since >= limits.keys_again_s:
             if not limits.sessions or not limits.keys_wait_s or not self._routing.telling.neighbours:
@@ -231,13 +231,14 @@ class Asking:
         seeking, wait = not self._routing.distance(peer), 0.0
         if identifier is not None:
             self._effects.count(counters.KEYS_ASKED)
-            self._expect(identifier, key)
+            self.expect(identifier, key)
             wait = limits.keys_search_s if seeking else limits.keys_wait_s
             self._timers.set((Due.KEYS_WAIT, own.address + peer), now + wait)
         ask = self._asks[key] = _Ask(now, wait, identifier, seeking=seeking)
         return ask
 
-    def _expect(self, about: bytes, key: tuple[Address, Address]) -> None:
+    def expect(self, about: bytes, key: tuple[Address, Address]) -> None:
+        """Take keys of ``key``'s peer that come because of the envelope ``about``."""
         if not self._limits.sessions:
             return
         if len(self._expected) >= self._limits.keys_expected:

@@ -5,7 +5,7 @@ They are stored, so that they are tried again as messages are; one that is lost 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from qpq.mesh import counters
 from qpq.mesh.custody import Held
@@ -14,6 +14,8 @@ from qpq.mesh.signing import MADE_HERE
 from qpq.wire.envelope import encode_envelope, envelope_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh.clock import Clock
     from qpq.mesh.collecting import Effects
@@ -29,6 +31,7 @@ TTL = 86_400
 """Seconds that a word about keys lives."""
 
 _Name: TypeAlias = "tuple[Address, Address, BodyKind]"
+ControlT = TypeVar("ControlT", bound="Control")
 
 
 class Control(Held):
@@ -84,23 +87,39 @@ class Controls:
         if len(self._items) >= self._limits.controls:
             self._effects.count(counters.CONTROL_OVER_CAP)
             return None
-        envelope = self._signing.envelope(own, recipient, sealed.payload, now, secret=secret, ttl=TTL)
+        item = self.post(own, recipient, sealed, now, secret=secret, ttl=TTL, make=Control)
+        self._items.append((name, item))
+        return item.envelope_id
+
+    def post(
+        self,
+        own: SecretIdentity,
+        recipient: Address,
+        sealed: Sealed,
+        now: float,
+        *,
+        secret: bytes,
+        ttl: int,
+        make: Callable[[Relayed, Mark | None], ControlT],
+        urgent: bool = False,
+    ) -> ControlT:
+        """Send what is sealed as an envelope of its own; the caller bounds their number. Raises WireError."""
+        envelope = self._signing.envelope(own, recipient, sealed.payload, now, secret=secret, ttl=ttl, urgent=urgent)
         data = encode_envelope(envelope)
         row = Relayed(
             envelope_id=envelope_id(envelope),
             sender=own.address,
             recipient=recipient,
             via=None,
-            urgent=False,
-            ttl=TTL,
+            urgent=urgent,
+            ttl=ttl,
             born=int(self._clock.life(now)),
             hops=0,
             max_hops=MADE_HERE,
             copies=self._limits.spray_copies,
             size=len(data),
         )
-        item = Control(row, sealed.mark)
-        self._items.append((name, item))
+        item = make(row, sealed.mark)
         self._relaying.keep_own(item)
         self._effects.persist(
             RelayInsert(
@@ -118,7 +137,7 @@ class Controls:
             )
         )
         self._sending.start(item, envelope, now)
-        return row.envelope_id
+        return item
 
     def drop(self, item: Control, now: float) -> None:
         """Send a word no longer."""

@@ -12,6 +12,7 @@ from qpq.crypto.identity import Identity, address_of
 from qpq.crypto.kem import standard_kem
 from qpq.mesh import events
 from qpq.mesh.due import Due
+from qpq.mesh.duties import due_table
 from qpq.mesh.effects import Notice, SendFrame, SetTimer
 from qpq.mesh.limits import Limits
 from qpq.mesh.machines import Machines
@@ -68,6 +69,7 @@ class Core:
         self._claiming = machines.claiming
         self._clock = machines.clock
         self._controls = machines.controls
+        self._crossings = machines.crossings
         self._custody = machines.custody
         self._deposits = machines.deposits
         self._dialling = machines.dialling
@@ -95,7 +97,11 @@ class Core:
         self._undoing = machines.undoing
         self._users = machines.users
         self._handlers = self._event_table()
-        self._due = self._timer_table()
+        self._due: dict[Due, Callable[[Any, float], None]] = {
+            **due_table(machines),
+            Due.DIALLING: self._dialling_due,
+            Due.CHECKPOINT: self._checkpoint_due,
+        }
 
     # --- what the caller does --------------------------------------------------------------------
 
@@ -203,6 +209,11 @@ class Core:
             events.UserRemoved: self._user_removed,
             events.BlockedSet: self._blocked_set,
             events.RoomSet: self._room_set,
+            events.Lookup: self._lookup,
+            events.FromOutside: self._crossings.from_outside,
+            events.OutsideProof: self._crossings.proof,
+            events.OutsideRefused: self._crossings.refused,
+            events.OutsideFound: self._crossings.found,
             events.Shutdown: self._shutdown,
         }
 
@@ -244,6 +255,7 @@ class Core:
         """Look at all that ends with life anew."""
         self._sending.rearm(now)
         self._keeping.rearm(now)
+        self._crossings.rearm(now)
         self._sessions.prekeys.rearm(now)
 
     def _network_changed(self, _event: events.NetworkChanged, now: float) -> None:
@@ -260,9 +272,14 @@ class Core:
         self._posting.text(event, now)
         if idle:
             self._watch_life(now)
-        if self._served.link_for(event.recipient) is None and self._custody.destination(event.recipient) is not None:
+        waits = not event.domain and self._served.link_for(event.recipient) is None
+        if waits and self._custody.destination(event.recipient) is not None:
             self._dialling.nudge(Identity(event.recipient), now)
             self._run_dialling(now)
+
+    def _lookup(self, event: events.Lookup, now: float) -> None:
+        self._routing.acted(event.user)
+        self._crossings.lookup(event, now)
 
     def _delete_message(self, event: events.DeleteMessage, now: float) -> None:
         message = self._outbox.of_user(event.user, event.message_id)
@@ -286,8 +303,8 @@ class Core:
         self._run_dialling(now)
 
     def _user_added(self, event: events.UserAdded, _now: float) -> None:
-        known = self._users.addresses()
-        user = self._users.add(event.seed, event.blocked)
+        known, read = self._users.addresses(), self._users.reader(self._node.address) is not None
+        user = self._users.add(event.seed, event.blocked, event.gateway)
         if user is None:
             self._effects.do(Notice("warning", f"more than {self._limits.max_users} users: one more is not served"))
         elif user.secret.address not in known:
@@ -295,12 +312,13 @@ class Core:
             for link in self._neighbours.usable():
                 self._effects.do(SendFrame(link.number, user.announce))
             self._claiming.user_here(user.secret.address)
-            if not known:
+            if not read:
                 self._claiming.user_here(self._node.address)
 
     def _recalled(self, event: events.Recalled, now: float) -> None:
         self._claiming.recalled(event, now)
         self._channels.recalled(event, now)
+        self._crossings.recalled(event, now)
 
     def _user_removed(self, event: events.UserRemoved, now: float) -> None:
         if self._users.remove(event.user):
@@ -331,35 +349,6 @@ class Core:
         self._undoing.failed(event, now)
 
     # --- timers ----------------------------------------------------------------------------------------------
-
-    def _timer_table(self) -> dict[Due, Callable[[Any, float], None]]:
-        return {
-            Due.HELLO: self._neighbours.hello_due,
-            Due.SETTLE: self._neighbours.settle_due,
-            Due.DIALLING: self._dialling_due,
-            Due.EXPIRE: self._sending.expire_due,
-            Due.ANSWER: self._sending.answer_due,
-            Due.HOLD: self._sending.hold_due,
-            Due.RESUME: self._sending.resume_due,
-            Due.SPRAY: self._sending.spray_due,
-            Due.MEET: self._sending.meet_due,
-            Due.DEPOSIT: self._deposits.due,
-            Due.CLAIM: self._claiming.claim_due,
-            Due.CHECKPOINT: self._checkpoint_due,
-            Due.KEYS: self._giving.due,
-            Due.KEYS_WAIT: self._asking.wait_due,
-            Due.PREKEYS: self._sessions.prekeys.due,
-            Due.ROUTES: self._routing.telling.due,
-            Due.ROUTE_HOLD: self._routing.hearing.hold_due,
-            Due.ROUTE_SWEEP: self._routing.hearing.sweep_due,
-            Due.SEARCH: self._routing.queries.search_due,
-            Due.PROBE: self._probing.due,
-            Due.IHAVE: self._flooding.tell_due,
-            Due.GRAFT: self._flooding.ask_due,
-            Due.FLOODED: self._keeping.due,
-            Due.SUPPLY: self._supplying.due,
-            Due.RECONCILE: self._reconciling.due,
-        }
 
     def _tick(self, _event: events.Tick, now: float) -> None:
         self._timer_at = None

@@ -31,6 +31,8 @@ class Place(IntEnum):
     """Handed on or refused; a timer brings it back."""
     SEALING = 4
     """Made here, and not sealed for good: the recipient's keys are waited for."""
+    OUTSIDE = 5
+    """For another domain: what goes there is another envelope, to a gateway, in which this one is."""
 
 
 class Way(IntEnum):
@@ -114,6 +116,12 @@ class Held:
         self.given: tuple[Identity, ...] = ()
         self.tried: tuple[Identity, ...] = ()
         self.unsure = False
+
+    def ended(self, now: float | None) -> None:
+        """Learn that it has been proven delivered, or (None) that its time is over."""
+
+    def undone(self) -> None:
+        """Learn that it could not be stored, and is kept no longer."""
 
     @property
     def rank(self) -> tuple[bool, int, int]:

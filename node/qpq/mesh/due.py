@@ -60,6 +60,10 @@ class Due(IntEnum):
     """Some prekey has reached the end of its time (no key)."""
     SPRAY = 30
     """Some recipients have been waited for long enough: do without a route, and ask again (no key)."""
+    OUTSIDE = 14
+    """A message (envelope id) for another domain is to be looked at: sent, sent once more, or forgotten."""
+    LOOKUP = 15
+    """A lookup (token) had to be answered by now."""
 
 
 Timer: TypeAlias = tuple[Due, int | bytes]

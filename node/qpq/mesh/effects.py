@@ -23,6 +23,7 @@ class State(Enum):
     RELAYED = "relayed"
     DELIVERED = "delivered"
     EXPIRED = "expired"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class Persist:
 class Deliver:
     """A message for a local user has been stored; show it to whoever watches.
 
-    ``channel`` is empty, or the id of the channel it came through.
+    ``channel`` is empty, or the id of the channel it came through, ``domain`` is empty, or where it came from.
     """
 
     user: Address
@@ -130,6 +131,7 @@ class Deliver:
     received: int
     urgent: bool
     channel: bytes = b""
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class StateChanged:
 
     ``post_quantum``: it is sealed in a session, with keys that hold against a quantum computer; False: to the
     recipient's identity key, which does not; None: it waits for keys, or is not sealed, on this node or for a channel.
+    ``reason`` says why it was refused.
     """
 
     user: Address
@@ -154,6 +157,7 @@ class StateChanged:
     state: State
     copies: int = 0
     post_quantum: bool | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,68 @@ class NeighbourChanged:
     users: tuple[Address, ...] = field(default=())
 
 
+# --- what a gateway's caller does (federation) ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outward:
+    """An envelope of ``sender``'s is kept for ``domain`` (FederationInsert, kind 0); ``ttl``: seconds it has left."""
+
+    sender: Address
+    domain: str
+    envelope_id: bytes
+    recipient: Address
+    envelope: bytes
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class InsideProof:
+    """``recipient`` has got what came from ``sender`` at ``domain``: its receipt is kept (FederationInsert, kind 1)."""
+
+    domain: str
+    sender: Address
+    recipient: Address
+    envelope_id: bytes
+    secret: bytes
+    envelope_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideLookup:
+    """``asker`` wants the address of the user ``name`` of ``domain``; answer with OutsideFound."""
+
+    asker: Address
+    token: bytes
+    name: str
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideAnswered:
+    """What became of a FromOutside, OutsideProof or OutsideRefused, by its ``token``.
+
+    ``reason`` empty: it is in this node's store. Else it was not taken: with ``retry`` it may be later.
+    """
+
+    token: bytes
+    reason: str = ""
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LookupDone:
+    """A Lookup is answered, by a gateway's word, or given up: then ``address`` is empty, and ``reason`` says why.
+
+    ``domain`` is empty where the user is of this very mesh.
+    """
+
+    token: bytes
+    address: bytes
+    domain: str
+    reason: str = ""
+
+
 Effect: TypeAlias = (
     SendFrame
     | SendEnvelope
@@ -194,4 +260,9 @@ Effect: TypeAlias = (
     | StateChanged
     | ProbeDone
     | NeighbourChanged
+    | Outward
+    | InsideProof
+    | OutsideLookup
+    | OutsideAnswered
+    | LookupDone
 )

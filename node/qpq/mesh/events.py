@@ -139,7 +139,7 @@ class SendText:
     """A local user's message; ``message_id`` is 16 random bytes chosen by the caller.
 
     ``ttl`` in seconds (1 to 30 days). ``recipient`` is the address of a user or a node. ``padding``: the length
-    of the text is hidden within a step of 256 bytes.
+    of the text is hidden within a step of 256 bytes. ``domain``: empty, or where the recipient is.
     """
 
     user: Address
@@ -149,6 +149,7 @@ class SendText:
     ttl: int
     urgent: bool = False
     padding: bool = True
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +230,15 @@ class DeleteMessage:
 
 @dataclass(frozen=True, slots=True)
 class UserAdded:
-    """A local user exists (start-up or ``/mesh user add``); the seed is the Ed25519 seed, 32 bytes."""
+    """A local user exists (start-up or ``/mesh user add``); the seed is the Ed25519 seed, 32 bytes.
+
+    ``gateway``: empty, or the domain of this mesh: then this is the reserved user as which the node is a gateway to
+    other domains. There is one at most.
+    """
 
     seed: bytes
     blocked: frozenset[Address] = frozenset()
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +289,70 @@ class RoomSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """A local user asks which address the user ``name`` of ``domain`` has; ``token``: 16 random bytes.
+
+    Answered once by LookupDone.
+    """
+
+    user: Address
+    token: bytes
+    name: str
+    domain: str
+
+
+# --- what a gateway's caller has got from other domains (federation) -----------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FromOutside:
+    """An envelope for a user of this mesh has come from ``domain``, ``age`` seconds after it was made.
+
+    ``token`` is the caller's, by which OutsideAnswered says once what became of it.
+    """
+
+    token: bytes
+    domain: str
+    envelope: bytes
+    age: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideProof:
+    """The receipt of what ``user`` of this mesh sent to ``domain`` has come; answered as FromOutside."""
+
+    token: bytes
+    domain: str
+    user: Address
+    secret: bytes
+    envelope_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideRefused:
+    """What ``user`` of this mesh sent to another domain will not be delivered; answered as FromOutside."""
+
+    token: bytes
+    user: Address
+    envelope_id: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideFound:
+    """The answer to OutsideLookup: an address (empty: ``reason`` says why there is none).
+
+    ``domain`` is empty where the user is of this very mesh.
+    """
+
+    asker: Address
+    token: bytes
+    address: bytes
+    domain: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """The node stops: links are told, what must last is persisted."""
 
@@ -315,5 +385,10 @@ Event: TypeAlias = (
     | Recalled
     | TextsRecalled
     | RoomSet
+    | Lookup
+    | FromOutside
+    | OutsideProof
+    | OutsideRefused
+    | OutsideFound
     | Shutdown
 )

@@ -267,7 +267,7 @@ class Hearing:
             return None
         address = announce.address
         known = self._routes.get(address) is not None or self._users.get(address) is not None
-        if hops >= self._limits.route_radius and not known and not self._queries.seeks(address, announce.node):
+        if hops >= self._limits.route_radius and not known and not self._queries.seeks(announce):
             self._effects.count(counters.ROUTE_UNASKED)
             return ""
         if not self._telling.neighbours[link.number].checks.take(1, now):
@@ -281,7 +281,7 @@ class Hearing:
         return None
 
     def _add(self, link: int, announce: Announce, hops: int, now: float) -> Destination | None:
-        sought = self._queries.seeks(announce.address, announce.node)
+        sought = self._queries.seeks(announce)
         destination, gone = self._routes.add(announce, link, 0 if sought else hops + 1, now)
         if gone is not None:
             self._effects.count(counters.ROUTE_EVICTED)

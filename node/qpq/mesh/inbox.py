@@ -17,6 +17,7 @@ _PERCENT = 100
 _ALL = (0, b"")
 _SENDER = 1
 _VIA = 2
+_OUTSIDE = (3, b"")
 
 
 class _Share:
@@ -53,22 +54,23 @@ class Inbox:
         self._limits = limits
         self._boxes: dict[Address, _Box] = {}
 
-    def fits(self, user: Address, sender: Address, via: Identity | None, size: int) -> bool:
+    def fits(self, user: Address, sender: Address, via: Identity | None, size: int, *, outside: bool = False) -> bool:
         """Whether ``user`` may keep ``size`` more bytes from ``sender`` that came over ``via`` (None: this node).
 
-        It may be that ``make_room`` is to be called first.
+        ``outside``: it came from another domain, whose messages have a share of their own. It may be that
+        ``make_room`` is to be called first.
         """
         box = self._boxes.get(user) or _Box()
-        return all(self._spare(box, key, size, read=True) for key in _keys(sender, via))
+        return all(self._spare(box, key, size, read=True) for key in _keys(sender, via, outside))
 
     def make_room(self, message: Kept) -> list[bytes]:
         """Forget read messages, the oldest first, until one that ``fits`` has room; return the ids to delete."""
         gone: list[bytes] = []
         box = self._boxes.get(message.user) or _Box()
-        for key in _keys(message.sender, message.via):
+        for key in _of(message):
             if self._spare(box, key, message.size):
                 continue
-            mine = [kept for kept, *_ in box.messages.values() if kept.read and key in _keys(kept.sender, kept.via)]
+            mine = [kept for kept, *_ in box.messages.values() if kept.read and key in _of(kept)]
             while not self._spare(box, key, message.size):
                 gone.append(mine.pop(0).message_id)
                 self.remove(message.user, gone[-1])
@@ -83,7 +85,7 @@ class Inbox:
         if same_id:
             same_id, message = tuple(self._read(kept, False) for kept in same_id), replace(message, read=False)
         box.messages[message.message_id] = (*same_id, message)
-        for key in _keys(message.sender, message.via):
+        for key in _of(message):
             share = box.shares.get(key)
             if share is None:
                 share = box.shares[key] = _Share()
@@ -137,7 +139,7 @@ class Inbox:
         """Return the message as read or not, counted as such."""
         if message.read is not read:
             sign = 1 if read else -1
-            for key in _keys(message.sender, message.via):
+            for key in _of(message):
                 share = self._boxes[message.user].shares[key]
                 share.read_count += sign
                 share.read_size += sign * message.size
@@ -146,7 +148,7 @@ class Inbox:
     def _release(self, message: Kept) -> None:
         message = self._read(message, False)
         shares = self._boxes[message.user].shares
-        for key in _keys(message.sender, message.via):
+        for key in _of(message):
             share = shares[key]
             share.count -= 1
             share.size -= message.size
@@ -157,7 +159,12 @@ class Inbox:
         """Whether a share has room for one more message; ``read``: if the read ones gave way."""
         share = box.shares.get(key) or _NOTHING
         limits = self._limits
-        percent = _PERCENT if key is _ALL else limits.sender_percent if key[0] == _SENDER else limits.link_percent
+        percent = _PERCENT
+        if key is not _ALL:
+            kind = key[0]
+            percent = limits.sender_percent if kind == _SENDER else limits.link_percent
+            if kind == _OUTSIDE[0]:
+                percent = limits.outside_percent
         count, held = share.count, share.size
         if read:
             count, held = count - share.read_count, held - share.read_size
@@ -169,5 +176,11 @@ class Inbox:
 _NOTHING = _Share()
 
 
-def _keys(sender: Address, via: Identity | None) -> tuple[tuple[int, bytes], ...]:
+def _of(message: Kept) -> tuple[tuple[int, bytes], ...]:
+    return _keys(message.sender, message.via, bool(message.domain))
+
+
+def _keys(sender: Address, via: Identity | None, outside: bool) -> tuple[tuple[int, bytes], ...]:
+    if outside:
+        return (_ALL, (_SENDER, sender), _OUTSIDE)
     return (_ALL, (_SENDER, sender)) if via is None else (_ALL, (_SENDER, sender), (_VIA, via))

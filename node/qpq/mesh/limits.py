@@ -307,6 +307,29 @@ class Limits:
     unstored: int = 256
     """Messages opened in sessions whose keys could still be put back; of older ones they are gone."""
 
+    # other domains
+    outside_percent: int = 25
+    """The part of an inbox that may come from other domains."""
+    outward_window: int = 32
+    """What is on its way from here to gateways; more waits in the outbox."""
+    outward_rate: float = 5.0
+    outward_burst: int = 500
+    outward_users: int = 256
+    """What one user may have a gateway carry a second for long, and at once; for how many users that is counted."""
+    inward_count: int = 128
+    inward_domain: int = 64
+    """What a gateway has on its way into the mesh, from all domains and from one; more is refused for now."""
+    outside_words: int = 128
+    """Receipts, answers and questions on their way from here to gateways or from one; more are refused for now."""
+    gateway_s: float = 30.0
+    gateway_max_s: float = 1_800.0
+    gateway_tired_s: float = 300.0
+    """The wait for a gateway's receipt, at first and at most, and how long one that sent none is tried as the last."""
+    outside_again_s: float = 3_600.0
+    """The wait for the proof from over there before a message is sent once more; doubles each time."""
+    lookups: int = 32
+    lookup_s: float = 20.0
+
     # time
     skew_s: float = 300.0
     """Two trusted clocks that differ by more are not both right: neither judges an envelope's age."""
@@ -366,6 +389,11 @@ class Limits:
             agreement_rate=0.5,
             agreement_burst=16,
             controls=min(256, 32 * scale),
+            outward_window=8,
+            outward_users=64,
+            inward_count=16 * scale,
+            inward_domain=8 * scale,
+            outside_words=min(128, 16 * scale),
             bundles=32 * min(scale, 8),
             unstored=64,
             late_receipts=128,

@@ -13,6 +13,7 @@ from qpq.mesh.claiming import Claiming
 from qpq.mesh.clock import Clock
 from qpq.mesh.collecting import Effects
 from qpq.mesh.controls import Controls
+from qpq.mesh.crossings import Crossings, Parts
 from qpq.mesh.custody import Custody
 from qpq.mesh.deposits import Deposits
 from qpq.mesh.dialling import Dialling
@@ -226,6 +227,26 @@ class Machines:
             asking=self.asking,
             giving=self.giving,
         )
+        self.crossings = crossings = Crossings(
+            Parts(
+                limits=limits,
+                clock=clock,
+                chance=chance,
+                timers=timers,
+                effects=effects,
+                users=users,
+                custody=custody,
+                routing=routing,
+                sessions=sessions,
+                controls=controls,
+                asking=self.asking,
+                posting=self.posting,
+                relaying=self.relaying,
+                receiving=self.receiving,
+            )
+        )
+        self.posting.crossings = self.receiving.crossings = crossings
+        routing.listeners.append(crossings)
         self.claiming = self.receiving.claiming = Claiming(
             timers=timers,
             effects=effects,
@@ -287,6 +308,7 @@ class Machines:
             channels=self.channels,
             sessions=sessions,
             resealing=self.resealing,
+            crossings=crossings,
         )
         self.intake = Intake(
             effects=effects,
@@ -322,7 +344,7 @@ class Machines:
     def takers(self) -> dict[type[Row], Callable[[Any], object]]:
         """Return who takes which row of the store's after a restart."""
         return {
-            Queued: self.outbox.add,
+            Queued: self._take_queued,
             Kept: self.inbox.add,
             Checkpoint: self.clock.restore,
             Relayed: self._take_relayed,
@@ -333,6 +355,11 @@ class Machines:
             BundlePut: self.asking.restore,
             TombstoneInsert: self.tombstones.add,
         }
+
+    def _take_queued(self, row: Queued) -> None:
+        message = self.outbox.add(row)
+        if message.domain:
+            self.crossings.restored(message)
 
     def _take_relayed(self, row: Relayed) -> None:
         if len(row.recipient) == CHANNEL_TAG_SIZE:

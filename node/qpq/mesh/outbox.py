@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class Outgoing(Held):
     """A local user's message on its way; ``relays`` neighbours have taken it.
 
-    ``before`` is what it was before it was sealed anew.
+    ``before`` is what it was before it was sealed anew, ``domain`` where it goes (empty: in this mesh).
     """
 
-    __slots__ = ("before", "mark", "message_id", "post_quantum", "relays", "state")
+    __slots__ = ("before", "domain", "mark", "message_id", "post_quantum", "relays", "state")
 
     own = True
 
@@ -31,7 +31,10 @@ class Outgoing(Held):
         self.message_id = row.message_id
         self.state = row.state
         self.relays = row.copies
-        self.unsure = row.copies > 0
+        self.domain = row.domain
+        self.unsure = row.copies > 0 and not row.domain
+        if row.domain:
+            self.place = Place.OUTSIDE
         self.post_quantum = row.sealed
         self.mark: Mark | None = None
         self.before: Queued | None = None
@@ -48,6 +51,7 @@ class Outgoing(Held):
             self.urgent,
             self.attempts,
             None if self.place is Place.SEALING else self.post_quantum,
+            self.domain,
         )
 
 

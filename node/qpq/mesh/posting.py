@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 from qpq.crypto.errors import CryptoError
 from qpq.mesh import counters
+from qpq.mesh.custody import Place
 from qpq.mesh.effects import Deliver, SendRefused, State, StateChanged
 from qpq.mesh.inbox import MESSAGE_COST
 from qpq.mesh.records import InboxInsert, Kept, MessageDelete, OutboxInsert, OutboxState, Queued
 from qpq.wire.body import PADDING_STEP, Body, encode_body, pad
-from qpq.wire.envelope import ADDRESS_SIZE, MAX_TTL, encode_envelope, envelope_id
-from qpq.wire.errors import WireError
+from qpq.wire.envelope import ADDRESS_SIZE, MAX_INNER, MAX_TTL, encode_envelope, envelope_id
+from qpq.wire.errors import FieldError, WireError
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
     from qpq.mesh.asking import Asking
     from qpq.mesh.clock import Clock
     from qpq.mesh.collecting import Effects
+    from qpq.mesh.crossings import Crossings
     from qpq.mesh.events import SendText
     from qpq.mesh.inbox import Inbox
     from qpq.mesh.limits import Limits
@@ -50,9 +52,11 @@ class Posting:
         "_signing",
         "_users",
         "asking",
+        "crossings",
     )
 
     asking: Asking
+    crossings: Crossings
 
     def __init__(
         self,
@@ -117,11 +121,16 @@ class Posting:
     def expired(self, message: Outgoing) -> None:
         """The time of a message is over."""
         self._outbox.remove(message)
-        self._late[message.envelope_id] = (message.sender, message.message_id, message.post_quantum)
-        if len(self._late) > self._limits.late_receipts:
-            del self._late[next(iter(self._late))]
+        self._remember(message)
         self._effects.count(counters.MESSAGE_EXPIRED)
         self._change(message, State.EXPIRED)
+
+    def refused(self, message: Outgoing, reason: str, now: float) -> None:
+        """Another domain does not take a message, or nobody carries it there."""
+        self._outbox.remove(message)
+        self._sending.drop(message, now)
+        self._remember(message)
+        self._change(message, State.REFUSED, reason)
 
     def post_quantum(self, user: Address, message_id: bytes) -> bool | None:
         """Return how a message is sealed that is on its way, or has expired lately."""
@@ -134,6 +143,8 @@ class Posting:
         """Forget a message wherever it is."""
         self._outbox.remove(message)
         self._sending.drop(message, now)
+        if message.domain:
+            self.crossings.stop(message.envelope_id, now)
 
     def user_removed(self, user: Address, now: float) -> None:
         """Forget everything a user has on its way."""
@@ -147,15 +158,25 @@ class Posting:
         self._effects.do(StateChanged(user, message_id, State.DELIVERED, copies, post_quantum))
         self._effects.note(OutboxState(user, message_id, State.DELIVERED, copies))
 
-    def _change(self, message: Outgoing, state: State) -> None:
+    def _remember(self, message: Outgoing) -> None:
+        """Keep in mind a message that has come to its end without a receipt: one may come late."""
+        self._late[message.envelope_id] = (message.sender, message.message_id, message.post_quantum)
+        if len(self._late) > self._limits.late_receipts:
+            del self._late[next(iter(self._late))]
+
+    def _change(self, message: Outgoing, state: State, reason: str = "") -> None:
         user, message_id, copies = message.sender, message.message_id, message.relays
-        self._effects.persist(OutboxState(user, message_id, state, copies))
-        self._effects.after(StateChanged(user, message_id, state, copies, message.post_quantum))
+        self._effects.persist(OutboxState(user, message_id, state, copies, reason))
+        self._effects.after(StateChanged(user, message_id, state, copies, message.post_quantum, reason))
 
     # --- inside ----------------------------------------------------------------------------------
 
     def _post(self, author: LocalUser, event: SendText, now: float) -> None:
         """Take a message from ``author``; raises CryptoError, WireError for what cannot be sealed or sent."""
+        if event.domain:
+            from qpq.wire.domain import check_domain  # noqa: PLC0415 (few messages leave the mesh)
+
+            check_domain(event.domain)
         body = Body(secret=event.message_id, text=event.text, message_id=event.message_id)
         size = len(event.text.encode())
         around = _BODY + _ENVELOPE + self._sessions.overhead(event.user, event.recipient)
@@ -181,6 +202,8 @@ class Posting:
             urgent=event.urgent,
         )
         data = encode_envelope(envelope)
+        if event.domain and len(data) > MAX_INNER:
+            raise FieldError(f"{len(data) - MAX_INNER} bytes too many for another domain: send the text in parts")
         row = Queued(
             user=event.user,
             message_id=event.message_id,
@@ -193,18 +216,27 @@ class Posting:
             state=State.QUEUED,
             copies=0,
             sealed=sealed.mark is not None,
+            domain=event.domain,
         )
         self._effects.count(counters.MESSAGE_QUEUED)
         self._keep(event, now, State.QUEUED, envelope_id=row.envelope_id, data=data, sealed=row.sealed)
         message = self._outbox.add(row)
         message.mark = sealed.mark
+        if message.domain:
+            self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED, 0, row.sealed))
+            self._sending.hold(message, now, Place.OUTSIDE)
+            self.crossings.start(message, data, now)
+            return
         waits = not row.sealed and self.asking.wait(author, message, event.text, now, padded=event.padding)
         self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED, 0, None if waits else row.sealed))
         if not waits:
             self._sending.start(message, envelope, now)
 
     def _seal(self, author: LocalUser, event: SendText, body: Body, now: float) -> Sealed:
-        """Seal in a session, which begins now where the recipient's keys are there; else to its identity key."""
+        """Seal in a session, which begins now where the recipient's keys are there; else to its identity key.
+
+        So is what goes to another domain: words about keys do not cross.
+        """
         plaintext = encode_body(body)
         if event.padding:
             padded = pad(plaintext)
@@ -212,6 +244,8 @@ class Posting:
             self._effects.count(counters.PADDING_BYTES, len(padded) - len(plaintext))
             plaintext = padded
         own, peer = author.secret, event.recipient
+        if event.domain:
+            return self._sessions.seal_classical(own.address, peer, plaintext)
         sealed = self._sessions.seal(own, peer, plaintext, now)
         if sealed is None and self.asking.begin(own, peer, now):
             sealed = self._sessions.seal(own, peer, plaintext, now)
@@ -277,6 +311,7 @@ class Posting:
                 sent=self._clock.unix(now),
                 state=state,
                 sealed=sealed,
+                domain=event.domain,
             )
         )
 

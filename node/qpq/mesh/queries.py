@@ -13,8 +13,8 @@ from qpq.mesh.due import Due
 from qpq.mesh.effects import SendFrame
 from qpq.mesh.routes import MAX_HOPS, PERFECT
 from qpq.mesh.shares import Shares
-from qpq.wire.announce import sign_announce
-from qpq.wire.query import sign_query, verify_query
+from qpq.wire.announce import GATEWAY, sign_announce
+from qpq.wire.query import ANY_GATEWAY, sign_query, verify_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +41,8 @@ _LOSSY = 4 * PERFECT
 _ALONE_S = 10.0
 """A query shows the tree where none has come for so long before it, and none after it: of two that go round at once
 each could be the reason to cut another link, and the tree would fall apart."""
+_GATEWAYS = 2
+"""Gateways that the answer to a question for any tells of: the nearest, and one more should that fail."""
 _TREE_TRIES = 1
 """Times that something is asked for over the broadcast tree alone: then over all links, for who is in the tree may lie.
 """
@@ -161,7 +163,7 @@ class Queries:
         """Ask for an address once more, if somebody still wants it."""
         search = self._searches[target]
         wait = min(self._limits.search_max_s, self._limits.search_min_s * 2.0 ** min(search.attempts, 32))
-        known = search.attempts and self._routes.find(target) is not None
+        known = search.attempts and self._knows(target)
         unwanted = now - search.wanted > self._limits.search_max_s
         if known or unwanted or self._served.link_for(target) is not None:
             del self._searches[target]
@@ -180,8 +182,7 @@ class Queries:
 
     def found(self, destination: Destination, now: float) -> None:
         """End the search for what has been found, and tell who else asked."""
-        node = address_of(destination.announce.node)
-        for target in (destination.address, node):
+        for target in _targets(destination.announce):
             if target in self._searches:
                 self._stop(target)
             for number in self._asked.get(target, {}):
@@ -195,14 +196,13 @@ class Queries:
             if address in neighbour.told:
                 self._remember(number, address, now)
 
-    def seeks(self, address: Address, node: Identity) -> bool:
-        """Whether this node, or another through it, asks for an address or the node it is attached to."""
-        targets = (address, address_of(node))
-        return any(target in self._searches or target in self._asked for target in targets)
+    def seeks(self, announce: Announce) -> bool:
+        """Whether this node, or another through it, asks for an address, its node, or gateways, of which it is one."""
+        return any(target in self._searches or target in self._asked for target in _targets(announce))
 
     def asked(self, destination: Destination, number: int, now: float) -> bool:
-        """Whether a link has lately asked for a destination or for its node."""
-        targets = (destination.address, address_of(destination.announce.node))
+        """Whether a link has lately asked for a destination, for its node, or for gateways, of which it is one."""
+        targets = _targets(destination.announce)
         return any(self._asked.get(target, {}).get(number, now) > now for target in targets)
 
     # --- what others want ----------------------------------------------------------------------------------
@@ -291,6 +291,8 @@ class Queries:
     def _answer(self, link: Link, query: Query, again: bool, now: float) -> bool:
         """Answer for this node, or from a route; False: others are to be asked, be it because the route was no help."""
         target = query.target
+        if target == ANY_GATEWAY:
+            return self._answer_gateways(link, again, now)
         user = self._users.get(target)
         if user is not None or target == self._node.address:
             self._effects.count(counters.QUERY_ANSWERED)
@@ -308,6 +310,24 @@ class Queries:
         self._effects.count(counters.QUERY_ANSWERED)
         route = destination.route
         return not again and route is not None and route.cost - route.hops * PERFECT < _LOSSY
+
+    def _answer_gateways(self, link: Link, again: bool, now: float) -> bool:
+        """Tell of gateways: this node if it is one, and the nearest; False: others are to be asked too.
+
+        So who asks again hears of all: one that is known here need not be alive.
+        """
+        own = self._users.gateway
+        if own is not None:
+            self._effects.do(SendFrame(link.number, own.announce))
+        told = [one for one in self._routes.gateways()[:_GATEWAYS] if self.telling.answer(link.number, one, now)]
+        if own is None and not told:
+            return False
+        self._effects.count(counters.QUERY_ANSWERED)
+        return not again
+
+    def _knows(self, target: Address) -> bool:
+        found = self._routes.gateways() if target == ANY_GATEWAY else self._routes.find(target)
+        return bool(found)
 
     def _pass_on(self, link: Link, query: Query, now: float) -> None:
         if self._leaf or query.hops >= MAX_HOPS:
@@ -347,3 +367,9 @@ class Queries:
         if self._own_announce is None:
             self._own_announce = sign_announce(self._node, node=self._node.identity, boot=self._boot, counter=1)
         return self._own_announce
+
+
+def _targets(announce: Announce) -> tuple[Address, ...]:
+    """Return what may be asked for to get a route to an announced address."""
+    targets = (announce.address, address_of(announce.node))
+    return (*targets, ANY_GATEWAY) if announce.capabilities & GATEWAY else targets

@@ -10,7 +10,7 @@ from qpq.mesh.giving import Reason
 from qpq.mesh.inbox import MESSAGE_COST
 from qpq.mesh.records import InboxInsert, Kept, MessageDelete, TombstoneDelete, TombstoneExpected, TombstoneInsert
 from qpq.mesh.sessions import Trouble
-from qpq.wire.body import Body, Keys, KeysWanted, decode_body
+from qpq.wire.body import Body, Keys, KeysWanted, Turn, decode_body
 from qpq.wire.envelope import Mode, envelope_hash, id_of, verify_envelope
 from qpq.wire.errors import WireError
 from qpq.wire.frames import CustodyCode
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qpq.mesh.claiming import Claiming
     from qpq.mesh.clock import Clock
     from qpq.mesh.collecting import Effects
+    from qpq.mesh.crossings import Crossings
     from qpq.mesh.custody import Custody, Held
     from qpq.mesh.giving import Giving
     from qpq.mesh.inbox import Inbox
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from qpq.wire.envelope import Envelope
     from qpq.wire.frames import Transfer
 
+_WITHIN = (Body, KeysWanted, Keys, Turn)
+"""What stays in this mesh; all other bodies are of ``wire.crossing``."""
 _SWEEP = 4
 """Expired tombstones that go for each one that comes: more than one, so they cannot pile up."""
 
@@ -56,9 +59,11 @@ class Receiving:
         "_tombstones",
         "_users",
         "claiming",
+        "crossings",
     )
 
     claiming: Claiming
+    crossings: Crossings
 
     def __init__(
         self,
@@ -109,7 +114,10 @@ class Receiving:
         if reader is None or self._unwanted(envelope, reader[0], item.via) is not None:
             return False
         opened = self._open(envelope, identifier, reader[1], None, now)
+        left = item.born + item.ttl - int(self._clock.life(now))
         if isinstance(opened, CustodyCode):
+            return False
+        if self._crosses(envelope, opened[0], reader, now, identifier=identifier, left=left) is not None:
             return False
         self._settle(envelope, opened, now, identifier=identifier, digest=digest, reader=reader, via=item.via)
         return True
@@ -147,11 +155,64 @@ class Receiving:
         opened = self._open(envelope, identifier, key, link, now)
         if isinstance(opened, CustodyCode):
             return opened
+        left = envelope.ttl - transfer.age
+        code = self._crosses(envelope, opened[0], reader, now, identifier=identifier, left=left)
+        if code is not None:
+            return code
         self._settle(envelope, opened, now, identifier=identifier, digest=digest, reader=reader, via=link.peer)
         self._effects.prove(link.number, opened[0].secret, digest)
         if self._custody.get(identifier) is not None:
             self.claiming.delivered(identifier, now)
         return None
+
+    def enter(
+        self,
+        envelope: Envelope,
+        reader: tuple[LocalUser, SecretIdentity],
+        now: float,
+        *,
+        domain: str,
+        identifier: bytes,
+        digest: bytes,
+    ) -> bytes | CustodyCode:
+        """Deliver an envelope that came from another domain, as from a link; its signature has been verified.
+
+        Returns its receipt secret, or why it is not taken.
+        """
+        user, key = reader
+        stone = self._tombstones.get(identifier)
+        if stone is not None:
+            self._effects.count(counters.TRANSFER_DUPLICATE)
+            self._effects.persist(TombstoneExpected(stone.user, identifier))
+            return stone.secret
+        code = self._unwanted(envelope, user, None, domain)
+        if code is not None:
+            return code
+        plain = self._sessions.open_classical(key, envelope.sender, envelope.payload)
+        body = self._body(envelope, plain) if not isinstance(plain, Trouble) else CustodyCode.UNREADABLE
+        if isinstance(plain, Trouble) or not isinstance(body, Body):
+            return CustodyCode.UNREADABLE
+        stone = self._stone(user, envelope, body, now, identifier=identifier, digest=digest)
+        self._deliver(envelope, body, stone, None, now, domain=domain)
+        return body.secret
+
+    def _crosses(
+        self,
+        envelope: Envelope,
+        body: AnyBody,
+        reader: tuple[LocalUser, SecretIdentity],
+        now: float,
+        *,
+        identifier: bytes,
+        left: int,
+    ) -> CustodyCode | None:
+        """Do what concerns another domain, if a seal held such a thing; a code: why it is not taken."""
+        if isinstance(body, _WITHIN):
+            return None
+        code = self.crossings.take(body, envelope.sender, reader, left, now)
+        if code is not None:
+            self._sessions.unread(identifier)
+        return code
 
     def _refusal(self, link: Link, transfer: Transfer, user: LocalUser, now: float) -> CustodyCode | None:
         """Return what speaks against an envelope before its signature is verified."""
@@ -161,11 +222,13 @@ class Receiving:
             return CustodyCode.EXPIRED
         return self._unwanted(transfer.envelope, user, link.peer)
 
-    def _unwanted(self, envelope: Envelope, user: LocalUser, via: Identity | None) -> CustodyCode | None:
+    def _unwanted(
+        self, envelope: Envelope, user: LocalUser, via: Identity | None, domain: str = ""
+    ) -> CustodyCode | None:
         if envelope.sender in user.blocked:
             return CustodyCode.BLOCKED
         size = len(envelope.payload) + MESSAGE_COST
-        fits = self._inbox.fits(user.secret.address, envelope.sender, via, size)
+        fits = self._inbox.fits(user.secret.address, envelope.sender, via, size, outside=bool(domain))
         return None if fits else CustodyCode.QUOTA
 
     def _expired(self, link: Link, transfer: Transfer, now: float) -> bool:
@@ -196,17 +259,36 @@ class Receiving:
             self._giving.keys(key.address, sender, identifier, Reason.LOST, now)
         if isinstance(plain, Trouble):
             return CustodyCode.QUOTA if plain is Trouble.BUSY else CustodyCode.UNREADABLE
-        try:
-            body = decode_body(plain.text)
-        except WireError:
-            return CustodyCode.UNREADABLE
-        if commitment(body.secret) != envelope.commitment:
-            return CustodyCode.UNREADABLE
-        if not isinstance(body, Body) and link is not None and not self._relaying.admits_control(link, now):
+        body = self._body(envelope, plain)
+        if isinstance(body, CustodyCode):
+            return body
+        word = isinstance(body, (KeysWanted, Keys, Turn)) or getattr(body, "word", False)
+        if word and link is not None and not self._relaying.admits_control(link, now):
             self._effects.count(counters.CONTROL_OVER_RATE)
             self._sessions.unread(identifier)
             return CustodyCode.QUOTA
         return body, plain
+
+    def _body(self, envelope: Envelope, plain: Plain) -> AnyBody | CustodyCode:
+        """Read what a seal held; it must hold the receipt secret that the envelope shows the commitment of."""
+        try:
+            body = decode_body(plain.text)
+        except WireError:
+            return CustodyCode.UNREADABLE
+        return body if commitment(body.secret) == envelope.commitment else CustodyCode.UNREADABLE
+
+    def _stone(
+        self, user: LocalUser, envelope: Envelope, body: AnyBody, now: float, *, identifier: bytes, digest: bytes
+    ) -> TombstoneInsert:
+        return TombstoneInsert(
+            user=user.secret.address,
+            envelope_id=identifier,
+            sender=envelope.sender,
+            message_id=body.message_id if isinstance(body, Body) else body.secret,
+            secret=body.secret,
+            envelope_hash=digest,
+            expires=int(self._clock.life(now)) + envelope.ttl,  # whatever its age: a neighbour may add to it
+        )
 
     def _settle(
         self,
@@ -221,31 +303,31 @@ class Receiving:
     ) -> None:
         """Do what an opened envelope is for, and bury it."""
         (user, key), (body, plain), sender = reader, opened, envelope.sender
-        stone = TombstoneInsert(
-            user=user.secret.address,
-            envelope_id=identifier,
-            sender=sender,
-            message_id=body.message_id if isinstance(body, Body) else body.secret,
-            secret=body.secret,
-            envelope_hash=digest,
-            expires=int(self._clock.life(now)) + envelope.ttl,  # whatever its age: a neighbour may add to it
-        )
+        stone = self._stone(user, envelope, body, now, identifier=identifier, digest=digest)
         if isinstance(body, Body):
             self._deliver(envelope, body, stone, via, now)
+        else:
+            self._bury(stone, now)
+        if isinstance(body, Body) or (user.gateway and not isinstance(body, _WITHIN)):
             if plain.kept is None:
                 if not self._sessions.has(key.address, sender):
                     self._giving.keys(key.address, sender, identifier, Reason.LACKING, now)
             elif self._sessions.turn_due(plain, now):
                 self._giving.turn(key.address, sender, now)
-            return
-        self._bury(stone, now)
-        if isinstance(body, KeysWanted):
+        elif isinstance(body, KeysWanted):
             self._giving.keys(key.address, sender, identifier, Reason.WANTED, now)
         elif isinstance(body, Keys):
             self._asking.taken(key, sender, body, now)
 
     def _deliver(
-        self, envelope: Envelope, body: Body, stone: TombstoneInsert, via: Identity | None, now: float
+        self,
+        envelope: Envelope,
+        body: Body,
+        stone: TombstoneInsert,
+        via: Identity | None,
+        now: float,
+        *,
+        domain: str = "",
     ) -> None:
         """Keep, show and confirm a message; one that came before in another envelope is only confirmed."""
         user, sender = stone.user, stone.sender
@@ -263,6 +345,7 @@ class Receiving:
             received=self._clock.unix(now),
             size=len(body.text.encode()) + MESSAGE_COST,
             via=via,
+            domain=domain,
         )
         if kept or not known:
             # One that is kept is written once more, to no effect, so that this receipt does not hang on a
@@ -271,12 +354,13 @@ class Receiving:
         if known:
             self._effects.count(counters.TRANSFER_RESENT)
             return
-        new = Kept(user, body.message_id, sender, message.size, via)
+        new = Kept(user, body.message_id, sender, message.size, via, domain=domain)
         for gone in self._inbox.make_room(new):
             self._effects.persist(MessageDelete(user, gone))
         self._inbox.add(new)
         self._effects.count(counters.TRANSFER_DELIVERED)
-        self._effects.after(Deliver(user, body.message_id, sender, body.text, message.received, envelope.urgent))
+        shown = (body.text, message.received, envelope.urgent, b"", domain)
+        self._effects.after(Deliver(user, body.message_id, sender, *shown))
 
     def _bury(self, stone: TombstoneInsert, now: float) -> None:
         for gone, expired in self._tombstones.make_room(self._clock.life(now), _SWEEP):

@@ -16,15 +16,13 @@ if TYPE_CHECKING:
     from qpq.mesh.effects import State
 
 
-# --- operations ------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class OutboxInsert:
     """Keep a local user's own message; ``envelope`` empty: it was delivered on this very node.
 
     ``born`` and ``ttl`` are seconds of life, ``sent`` Unix seconds (0: unknown). ``sealed``: with keys that hold
-    against a quantum computer, in a session; None: not at all.
+    against a quantum computer, in a session; None: not at all. ``domain``: empty, or where the recipient is: then the
+    envelope goes there through gateways.
     """
 
     user: Address
@@ -39,6 +37,7 @@ class OutboxInsert:
     sent: int
     state: State
     sealed: bool | None = None
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +53,16 @@ class OutboxReseal:
 
 @dataclass(frozen=True, slots=True)
 class OutboxState:
-    """A message changed its state; delivered and expired ones need their envelope no longer."""
+    """A message changed its state; delivered, expired and refused ones need their envelope no longer.
+
+    ``reason`` says why it was refused.
+    """
 
     user: Address
     message_id: bytes
     state: State
     copies: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class InboxInsert:
 
     ``envelope_id`` is empty for a local message and for one that is only to be there for sure.
     ``sent`` and ``received`` are Unix seconds (0: unknown), ``size`` counts against the caps.
-    ``channel`` is empty, or the id (16 bytes) of the channel it came through.
+    ``channel`` is empty, or the id (16 bytes) of the channel it came through. ``domain``: empty, or where it came
+    from as a gateway says; then ``via`` is None.
     """
 
     user: Address
@@ -82,6 +86,7 @@ class InboxInsert:
     size: int
     via: Identity | None
     channel: bytes = b""
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,9 +318,6 @@ Operation: TypeAlias = (
 )
 
 
-# --- rows for a restart ----------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Queued:
     """A message of a local user that is still on its way; ``size`` is that of its envelope (bytes)."""
@@ -331,6 +333,7 @@ class Queued:
     state: State
     copies: int
     sealed: bool | None = None
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +346,7 @@ class Kept:
     size: int
     via: Identity | None
     read: bool = False
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,6 +253,7 @@ class Relaying:
             return False
         self._quotas.remove(item)
         self._sending.drop(item, now)
+        item.undone()
         return True
 
     # --- receipts --------------------------------------------------------------------------------------------
@@ -294,6 +295,7 @@ class Relaying:
             self._effects.count(counters.CUSTODY_PROVEN)
             self._delete(item)
         self._sending.proven(item, peer, now)
+        item.ended(now)
 
     def _tell(
         self,
@@ -342,6 +344,7 @@ class Relaying:
             self._quotas.remove(item)
             self._effects.count(counters.CUSTODY_EXPIRED)
             self._delete(item)
+            item.ended(None)
 
     def answered_late(self, number: int, envelope_id: bytes, now: float) -> None:
         """Cure a neighbour that has taken what has been delivered since."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from qpq.wire.announce import GATEWAY
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -109,12 +111,13 @@ class Routes:
     nearer is refused, unless it was asked for.
     """
 
-    __slots__ = ("_by_address", "_by_node", "_limits", "costs", "doubts")
+    __slots__ = ("_by_address", "_by_node", "_gateways", "_limits", "costs", "doubts")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._by_address: dict[Address, Destination] = {}
         self._by_node: dict[Identity, list[Address]] = {}
+        self._gateways: dict[Address, Destination] = {}
         self.costs: dict[int, int] = {}
         """Of each usable link, in sixteenths of a perfect one."""
         self.doubts: dict[int, int] = {}
@@ -144,6 +147,10 @@ class Routes:
         """Return the nodes to which destinations are attached."""
         return tuple(self._by_node)
 
+    def gateways(self) -> tuple[Destination, ...]:
+        """Return the gateways to which there is a route, the nearest first."""
+        return tuple(sorted((one for one in self._gateways.values() if one.route is not None), key=_distance))
+
     def add(
         self, announce: Announce, link: int, distance: int, now: float
     ) -> tuple[Destination | None, Destination | None]:
@@ -159,7 +166,7 @@ class Routes:
                 return None, None
             self.remove(gone)
         new = self._by_address[announce.address] = Destination(announce, now)
-        self._by_node.setdefault(announce.node, []).append(announce.address)
+        self._list(new)
         return new, gone
 
     def surplus(self) -> list[Destination]:
@@ -189,7 +196,7 @@ class Routes:
         moved = newest.node != destination.announce.node
         self._unlist(destination)
         destination.announce = newest
-        self._by_node.setdefault(newest.node, []).append(newest.address)
+        self._list(destination)
         return moved
 
     def choose(self, destination: Destination) -> bool:
@@ -235,8 +242,15 @@ class Routes:
             return None
         return victim
 
+    def _list(self, destination: Destination) -> None:
+        announce = destination.announce
+        self._by_node.setdefault(announce.node, []).append(announce.address)
+        if announce.capabilities & GATEWAY:
+            self._gateways[announce.address] = destination
+
     def _unlist(self, destination: Destination) -> None:
         node = destination.announce.node
+        self._gateways.pop(destination.address, None)
         self._by_node[node].remove(destination.address)
         if not self._by_node[node]:
             del self._by_node[node]

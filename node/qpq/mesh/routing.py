@@ -134,6 +134,10 @@ class Routing:
         destination = self._routes.find(address)
         return 0 if destination is None or destination.route is None else destination.route.hops
 
+    def gateways(self) -> tuple[Address, ...]:
+        """Return the addresses of other nodes' gateways to which there is a route, the nearest first."""
+        return tuple(destination.address for destination in self._routes.gateways())
+
     def link_cost(self, number: int) -> int:
         """Return what a usable link costs, in sixteenths of a perfect one."""
         return self._routes.costs[number]

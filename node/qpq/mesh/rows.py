@@ -38,7 +38,7 @@ class PeerRow:
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """A local user's message on its way; ``post_quantum`` as in StateChanged."""
+    """A local user's message on its way; ``post_quantum`` as in StateChanged, ``domain`` as in SendText."""
 
     user: Address
     message_id: bytes
@@ -49,6 +49,7 @@ class MessageRow:
     urgent: bool
     attempts: int
     post_quantum: bool | None = None
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,9 +173,9 @@ class Sending:
         self._watch_expiry(now)
         self._moving.start(item, envelope, now)
 
-    def hold(self, item: Held, now: float) -> None:
-        """Keep an envelope that has just been added from going anywhere until ``release``."""
-        item.place = Place.SEALING
+    def hold(self, item: Held, now: float, place: Place = Place.SEALING) -> None:
+        """Keep an envelope that has just been added from going anywhere until ``release``; OUTSIDE: for ever."""
+        item.place = place
         self._watch_expiry(now)
 
     def release(self, item: Held, now: float) -> None:

@@ -9,6 +9,7 @@ from qpq.mesh.effects import SendRefused, State, StateChanged
 from qpq.mesh.outbox import Outgoing
 from qpq.mesh.records import (
     BundleDelete,
+    FederationInsert,
     InboxInsert,
     KnownDelete,
     OutboxInsert,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Identity
     from qpq.mesh.channels import Channels
     from qpq.mesh.collecting import Effects
+    from qpq.mesh.crossings import Crossings
     from qpq.mesh.custody import Custody
     from qpq.mesh.events import PersistFailed
     from qpq.mesh.keeping import Keeping
@@ -69,6 +71,7 @@ class Undoing:
 
     __slots__ = (
         "_channels",
+        "_crossings",
         "_custody",
         "_effects",
         "_keeping",
@@ -94,7 +97,9 @@ class Undoing:
         channels: Channels,
         sessions: Sessions,
         resealing: Resealing,
+        crossings: Crossings,
     ) -> None:
+        self._crossings = crossings
         self._effects = effects
         self._neighbours = neighbours
         self._custody = custody
@@ -111,6 +116,7 @@ class Undoing:
             TombstoneInsert: self._tombstone_insert,
             OutboxReseal: self._outbox_reseal,
             PrekeyPut: self._prekey_put,
+            FederationInsert: self._crossings.not_kept,
         }
 
     def failed(self, event: PersistFailed, now: float) -> None:
@@ -144,7 +150,9 @@ class Undoing:
 
     def _inbox_insert(self, operation: InboxInsert, _now: float) -> None:
         self._receiving.undo(operation)
-        if operation.envelope_id and not operation.channel:
+        if operation.domain:
+            self._crossings.not_delivered(operation)
+        elif operation.envelope_id and not operation.channel:
             self._refuse(operation.via, operation.envelope_id)
 
     def _relay_insert(self, operation: RelayInsert, now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.crypto.identity import SecretIdentity
-from qpq.wire.announce import sign_announce
+from qpq.wire.announce import GATEWAY, sign_announce
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
@@ -15,18 +15,24 @@ _MAX_U32 = 0xFFFF_FFFF
 
 
 class LocalUser:
-    """One user of this node."""
+    """One user of this node; ``gateway``: empty, or the domain of the mesh for which it is a gateway to others."""
 
-    __slots__ = ("announce", "blocked", "secret")
+    __slots__ = ("announce", "blocked", "gateway", "secret")
 
-    def __init__(self, secret: SecretIdentity, blocked: frozenset[Address], announce: Announce) -> None:
+    def __init__(
+        self, secret: SecretIdentity, blocked: frozenset[Address], announce: Announce, gateway: str = ""
+    ) -> None:
         self.secret = secret
+        self.gateway = gateway
         self.blocked = blocked
         self.announce = announce
 
 
 class Users:
-    """At most ``cap`` users; the first one added also reads what is sent to the node's own address."""
+    """At most ``cap`` users, and a gateway.
+
+    The first user added who is none also reads what is sent to the node's own address.
+    """
 
     __slots__ = ("_boot", "_cap", "_counter", "_node", "_users")
 
@@ -37,7 +43,7 @@ class Users:
         self._counter = 0
         self._users: dict[Address, LocalUser] = {}
 
-    def add(self, seed: bytes, blocked: frozenset[Address]) -> LocalUser | None:
+    def add(self, seed: bytes, blocked: frozenset[Address], gateway: str = "") -> LocalUser | None:
         """Add the user of an Ed25519 seed (32 bytes); None: there are too many already.
 
         A user that exists keeps its place and gets the new block list. Raises CryptoError for a
@@ -48,12 +54,18 @@ class Users:
         if known is not None:
             known.blocked = blocked
             return known
-        if len(self._users) >= self._cap:
+        others = sum(not user.gateway for user in self._users.values())
+        if (others >= self._cap and not gateway) or (gateway and self.gateway is not None):
             return None
         self._counter += 1
-        announce = sign_announce(secret, node=self._node.identity, boot=self._boot, counter=self._counter)
-        user = self._users[secret.address] = LocalUser(secret, blocked, announce)
+        announce = self._sign(secret, self._boot, self._counter, gateway)
+        user = self._users[secret.address] = LocalUser(secret, blocked, announce, gateway)
         return user
+
+    @property
+    def gateway(self) -> LocalUser | None:
+        """The gateway that this node is."""
+        return next((user for user in self._users.values() if user.gateway), None)
 
     def renew(self, address: Address, above: tuple[int, int] = (0, 0)) -> LocalUser | None:
         """Sign a newer announce for a user, newer than the (boot, counter) ``above`` too; None: there is none such."""
@@ -70,7 +82,7 @@ class Users:
             boot, counter = boot + 1, 0
         else:
             return None
-        user.announce = sign_announce(user.secret, node=self._node.identity, boot=boot, counter=counter)
+        user.announce = self._sign(user.secret, boot, counter, user.gateway)
         return user
 
     def remove(self, address: Address) -> bool:
@@ -87,8 +99,9 @@ class Users:
         if user is not None:
             return user, user.secret
         if recipient == self._node.address:
-            for first in self._users.values():
-                return first, self._node
+            for user in self._users.values():
+                if not user.gateway:
+                    return user, self._node
         return None
 
     def addresses(self) -> tuple[Address, ...]:
@@ -96,5 +109,9 @@ class Users:
         return tuple(self._users)
 
     def announces(self) -> tuple[Announce, ...]:
-        """Return what a new neighbour is told."""
-        return tuple(user.announce for user in self._users.values())
+        """Return what a new neighbour is told: it takes no more than it has users itself, so a gateway goes first."""
+        return tuple(user.announce for user in sorted(self._users.values(), key=lambda user: not user.gateway))
+
+    def _sign(self, secret: SecretIdentity, boot: int, counter: int, gateway: str) -> Announce:
+        capabilities = GATEWAY if gateway else 0
+        return sign_announce(secret, node=self._node.identity, boot=boot, counter=counter, capabilities=capabilities)

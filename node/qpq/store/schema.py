@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VERSION: Final = 3
 APPLICATION_ID: Final = 0x71707131  # "qpq1"
 
-STATES: Final = (State.QUEUED, State.RELAYED, State.DELIVERED, State.EXPIRED)
+STATES: Final = (State.QUEUED, State.RELAYED, State.DELIVERED, State.EXPIRED, State.REFUSED)
 """A state is stored as its place here; from ``FINAL`` on the envelope is needed no longer."""
 FINAL: Final = 2
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qpq.crypto.primitives import ed25519_verify, tagged_hash
 from qpq.wire.frames_mesh import Announce
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Identity, SecretIdentity
+
+GATEWAY: Final = 1
+"""Bit 0 of the capabilities: the address is that of a gateway to other domains."""
 
 _TAG = b"qpq/1/announce"
 

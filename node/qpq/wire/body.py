@@ -1,7 +1,7 @@
 """The body of an envelope: what stands inside the seal, for the recipient alone.
 
-A text for a user, or a word between the nodes of two users about the keys of their session. Behind it there may
-be padding, so that a relay learns the length in steps only.
+A text for a user, a word between the nodes of two users about the keys of their session, or what goes to and comes
+from a gateway to other domains. Behind it there may be padding, so that a relay learns the length in steps only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from qpq.wire.errors import FieldError, PaddingError, ShapeError, UnknownBodyErr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qpq.wire.crossing import Crossing
+
 MESSAGE_ID_SIZE: Final = 16
 SECRET_SIZE: Final = 16
 ENVELOPE_ID_SIZE: Final = 32
@@ -27,7 +29,7 @@ MAX_BUNDLE: Final = 1_536
 PADDING_STEP: Final = 256
 """Padded bodies have a multiple of that many bytes."""
 
-_LIMITS = Limits(depth=1, items=4, length=MAX_PAYLOAD)
+_LIMITS = Limits(depth=1, items=6, length=MAX_PAYLOAD)
 _SHORT = 3
 _MARK = b"\x80"
 
@@ -39,6 +41,12 @@ class BodyKind(IntEnum):
     KEYS_WANTED = 1
     KEYS = 2
     TURN = 3
+    OUTWARD = 4
+    INWARD = 5
+    PROOF = 6
+    LOOKUP = 7
+    FOUND = 8
+    REFUSAL = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,8 @@ class Turn:
         _check_secret(self.secret)
 
 
-AnyBody: TypeAlias = Body | KeysWanted | Keys | Turn
+AnyBody: TypeAlias = "Body | KeysWanted | Keys | Turn | Crossing"
+"""Kinds from OUTWARD on are in ``wire.crossing``, which is loaded with the first of them: few meshes have gateways."""
 
 
 def encode_body(body: AnyBody, step: int = 0) -> bytes:
@@ -124,7 +133,7 @@ def decode_body(data: bytes) -> AnyBody:
     items, end = decode_prefix(data, _LIMITS)
     if type(items) is not list or not items or type(items[0]) is not int:
         raise ShapeError("a body is an array that starts with its kind")
-    read = _READERS.get(items[0])
+    read = _READERS.get(items[0]) or _crossing_reader(items[0])
     if read is None:
         raise UnknownBodyError(f"bodies of kind {items[0]} are not known")
     if end != len(data):
@@ -138,7 +147,9 @@ def _items(body: AnyBody) -> list[int | bytes | str]:
         return message if body.message_id == body.secret else [*message, body.message_id]
     if isinstance(body, Keys):
         return [BodyKind.KEYS, body.secret, body.bundle, body.about]
-    return [BodyKind.KEYS_WANTED if isinstance(body, KeysWanted) else BodyKind.TURN, body.secret]
+    if isinstance(body, KeysWanted | Turn):
+        return [BodyKind.KEYS_WANTED if isinstance(body, KeysWanted) else BodyKind.TURN, body.secret]
+    return body.items()
 
 
 def _text(items: list[Any]) -> Body:
@@ -169,6 +180,14 @@ _READERS: Final[dict[int, Callable[[list[Any]], AnyBody]]] = {
     BodyKind.KEYS: _keys,
     BodyKind.TURN: _turn,
 }
+
+
+def _crossing_reader(kind: int) -> Callable[[list[Any]], AnyBody] | None:
+    if not BodyKind.OUTWARD <= kind <= BodyKind.REFUSAL:
+        return None
+    from qpq.wire.crossing import CROSSING_READERS  # noqa: PLC0415 (few meshes have gateways)
+
+    return CROSSING_READERS[kind]
 
 
 def _fields(shape: str, items: list[Any], types: list[type]) -> list[Any]:

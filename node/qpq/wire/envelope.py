@@ -25,6 +25,9 @@ DEFAULT_TTL: Final = 7 * 86_400
 DEFAULT_MAX_HOPS: Final = 5
 MAX_TIME: Final = 253_402_300_799  # the last second of the year 9999
 MAX_ENVELOPE: Final = MAX_PAYLOAD + 172
+MAX_INNER: Final = 30_900
+"""Bytes of an envelope that goes to another domain: padded, with the longest name of one (wire.crossing), in the
+largest seal, it fits the payload of another."""
 ADDRESS_SIZE: Final = 32
 CHANNEL_TAG_SIZE: Final = 16
 COMMITMENT_SIZE: Final = 16

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from qpq.crypto.identity import Address
 from qpq.crypto.primitives import ed25519_verify, tagged_hash
 from qpq.wire.frames_mesh import Query
 
 if TYPE_CHECKING:
-    from qpq.crypto.identity import Address, SecretIdentity
+    from qpq.crypto.identity import SecretIdentity
+
+ANY_GATEWAY: Final = Address(bytes(32))
+"""The target of a query that every gateway answers; no user can have this address, which is a point of small order."""
 
 _TAG = b"qpq/1/query"
 

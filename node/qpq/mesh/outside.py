@@ -1,0 +1,105 @@
+"""The machines for other domains, wired together, and which of them takes what a seal held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qpq.mesh import counters
+from qpq.mesh.border import Border
+from qpq.mesh.gateways import Gateways
+from qpq.mesh.leaving import Leaving
+from qpq.mesh.lookups import Lookups
+from qpq.mesh.parcels import Parcels
+from qpq.wire.body import SECRET_SIZE
+from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
+from qpq.wire.envelope import DEFAULT_TTL, Mode, decode_envelope, envelope_hash, id_of, verify_envelope
+from qpq.wire.errors import WireError
+from qpq.wire.frames import CustodyCode
+
+if TYPE_CHECKING:
+    from qpq.crypto.identity import Address, SecretIdentity
+    from qpq.mesh.crossings import Parts
+    from qpq.mesh.users import LocalUser
+    from qpq.wire.crossing import Crossing
+
+
+class Outside:
+    """``take`` is for what came sealed to a user here or to this gateway; the rest is for the machines themselves."""
+
+    __slots__ = ("_gateways", "_parcels", "_parts", "border", "leaving", "lookups")
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._gateways = Gateways(parts)
+        self._parcels = Parcels(parts)
+        self.border = Border(parts, self._parcels)
+        self.leaving = self.border.leaving = Leaving(parts, self._gateways, self._parcels, self.border)
+        self.lookups = self.border.lookups = Lookups(parts, self._gateways, self._parcels, self.border)
+
+    def take(
+        self, body: Crossing, sender: Address, reader: tuple[LocalUser, SecretIdentity], left: int, now: float
+    ) -> CustodyCode | None:
+        """Take what a seal held; None: done, else why it is not taken."""
+        if reader[0].gateway:
+            return self._for_gateway(reader[0], body, sender, left, now)
+        if isinstance(body, InwardBody):
+            return self._enter(body, sender, reader, now)
+        if isinstance(body, ProofBody):
+            self.leaving.proof(body, now)
+        elif isinstance(body, RefusalBody):
+            self.leaving.refusal(sender, body, now)
+        elif isinstance(body, FoundBody):
+            self.lookups.found(sender, body.token, body.address, body.domain, body.reason)
+        else:
+            return CustodyCode.UNREADABLE
+        return None
+
+    def route_found(self, address: Address, now: float) -> None:
+        """Go on with what waits for a gateway, if this is one."""
+        if address in self._parts.routing.gateways():
+            self._gateways.good(address)
+            self.leaving.gateway_found(now)
+            self.lookups.gateway_found(now)
+
+    def _for_gateway(
+        self, own: LocalUser, body: Crossing, sender: Address, left: int, now: float
+    ) -> CustodyCode | None:
+        if isinstance(body, OutwardBody):
+            return self.border.outward(own, sender, body, left, now)
+        if isinstance(body, ProofBody):
+            return self.border.proof(sender, body, now)
+        if not isinstance(body, LookupBody):
+            return CustodyCode.UNREADABLE
+        self.border.lookup(sender, body)
+        return None
+
+    def _enter(
+        self, body: InwardBody, gateway: Address, reader: tuple[LocalUser, SecretIdentity], now: float
+    ) -> CustodyCode | None:
+        """Deliver what a gateway brought and prove that to it, both in one transaction; or neither.
+
+        What has no room now is answered with BLOCKED, after which the last relay tries it again in an hour: QUOTA would
+        have it wait with everything else there is for this recipient, and other domains must not hold that up.
+        """
+        try:
+            envelope = decode_envelope(body.envelope)
+        except WireError:
+            return CustodyCode.UNREADABLE
+        digest = envelope_hash(envelope)
+        identifier = id_of(envelope.commitment, digest)
+        if envelope.mode is not Mode.UNICAST or envelope.recipient != reader[1].address:
+            return CustodyCode.UNREADABLE
+        if not verify_envelope(envelope, identifier):
+            return CustodyCode.UNREADABLE
+        if not self._parcels.room():
+            return CustodyCode.BLOCKED
+        found = self._parts.receiving.enter(
+            envelope, reader, now, domain=body.domain, identifier=identifier, digest=digest
+        )
+        if isinstance(found, CustodyCode):
+            return CustodyCode.BLOCKED if found is CustodyCode.QUOTA else found
+        secret = self._parts.chance.random(SECRET_SIZE)
+        proof = ProofBody(secret, body.domain, envelope.sender, found, digest)
+        self._parts.effects.count(counters.INWARD_DELIVERED)
+        self._parcels.word(reader[1], gateway, proof, now, ttl=DEFAULT_TTL, keeper=self.border)
+        return None
