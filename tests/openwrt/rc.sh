@@ -53,8 +53,8 @@ for name in CONFIG DATA_DIR RUN_DIR STORE_DIR METRICS_DIR COPY CHECKED; do
 done
 PROG="$QPQ_TEST_PROG"
 
-case "$action" in
-start | reload)
+start() {
+	local status
 	note procd_open_service qpq
 	start_service
 	status=$?
@@ -62,8 +62,12 @@ start | reload)
 	service_triggers
 	note procd_close_service
 	service_started
-	exit "$status"
-	;;
+	return "$status"
+}
+
+case "$action" in
+start) start ;;
+reload) reload_service ;;
 stop)
 	note procd_kill qpq
 	service_stopped

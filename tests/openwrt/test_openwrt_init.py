@@ -196,6 +196,19 @@ def test_an_unchanged_configuration_is_checked_once(router: Router) -> None:
     assert asked.read_text() == "x\n" * 4
 
 
+def test_a_wrong_option_does_not_stop_a_node_that_runs(router: Router) -> None:
+    router.options("option log_level 'loud'")
+    ran = router.run("reload")
+    assert ran.status == 1
+    assert not ran.args("procd_open_service")  # which procd would take for: no instances any more
+    (line,) = ran.log()
+    assert line.startswith("not reloaded, what runs stays: ")
+    assert "'loud' is not allowed for log_level" in line
+    (router.root / "etc/config/qpq").unlink()
+    ran = router.run("reload")
+    assert (ran.status, len(ran.log()), ran.args("procd_open_service")) == (1, 1, [])
+
+
 def test_the_node_reads_a_copy_since_the_configuration_is_roots_alone(router: Router) -> None:
     router.options("option role 'leaf'")
     router.run("start")

@@ -35,7 +35,7 @@ OPTIONS: tuple[Option, ...] = (
         lowest=32,
         highest=65536,
         unit="MB",
-        zero="half of the machine's, at least 48",
+        zero="half of the machine's, at least 64",
         setter=Setter.INIT,
     ),
     Option(
