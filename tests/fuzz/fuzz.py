@@ -52,6 +52,11 @@ TARGETS = {
     "ratchet": "targets_sessions",
     "mdns": "targets_discovery",
     "peer": "targets_mesh",
+    "capnp": "targets_rpc",
+    "capnp_framing": "targets_rpc",
+    "capnp_values": "targets_rpc",
+    "rpc": "targets_rpc",
+    "rpc_message": "targets_rpc",
     # what comes from the kernel, from files, from people
     "netlink": "targets_discovery",
     "netaddress": "targets_base",

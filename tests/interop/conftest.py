@@ -1,0 +1,8 @@
+"""Other implementations of what the node speaks, on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
