@@ -12,12 +12,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netns import Lab, Namespace, Segment
 
-AVAILABLE = bool(shutil.which("ebtables-nft") and shutil.which("ip6tables"))
 PREFIX = "fd00:7071:7170::"  # the site's prefix6, /64
 FEW_LISTENERS = ("33:33:80:00:71:71",)
 """MAC addresses (RFC 2464 section 7) of groups that batman-adv delivers; ff02::fb, which phones join, is none."""
@@ -70,6 +70,23 @@ BATMAN = (
     *(f"POSTROUTING -o bat0 --mark 0x4/0x4 -d {mac} -j ACCEPT -t nat" for mac in FEW_LISTENERS),
     "POSTROUTING -o bat0 --mark 0x4/0x4 -j DROP -t nat",
 )
+
+
+@cache
+def why_not() -> str:
+    """Say why such a router cannot be had here; nothing: it can."""
+    missing = [tool for tool in ("ebtables-nft", "ip6tables", "unshare") if not shutil.which(tool)]
+    if missing:
+        return f"{', '.join(missing)} not installed (Debian: iptables, util-linux)"
+    for line in (
+        "ebtables-nft -t nat -A POSTROUTING -p IPv6 --mark 0x4/0x4 -j DROP",
+        "ebtables-nft -A OUTPUT -p IPv6 --ip6-protocol udp --ip6-destination-port 1 -j mark --set-mark 0x4",
+        "ip6tables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+    ):
+        argv = ["unshare", "--net", *line.split()]
+        if subprocess.run(argv, capture_output=True, check=False, timeout=20).returncode:
+            return f"this kernel refuses: {line}"
+    return ""
 
 
 class Router:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.net,
-    pytest.mark.skipif(not gluon.AVAILABLE, reason="ebtables-nft or ip6tables is not installed (Debian: iptables)"),
+    pytest.mark.skipif(bool(gluon.why_not()), reason=gluon.why_not() or "none"),
 ]
 OPENWRT = Path(__file__).resolve().parents[1] / "openwrt"
 sys.path.append(str(OPENWRT))
