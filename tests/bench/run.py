@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import drain
+import first
 import hops
 import inside
 import lxmf_side
@@ -79,15 +80,20 @@ def main() -> int:
             far = hops.measure(three, folder, python3, flights=FLIGHTS, count=COUNT, seconds=seconds, size=SIZE)
             say(f"both: {WAITING} messages for one who was off")
             drained = drain.measure(ends, three, folder, python3, WAITING, SIZE)
+        with scratch() as folder:
+            say("qpq: first messages, packet by packet")
+            begun = first.measure(ends, folder, SIZE)
         ours = measure_qpq(ends, seconds)
         theirs = {} if python3 is None else measure_lxmf(ends, seconds, python3)
-    rows = [*inside_rows(alike), *hops.rows(far), *drain.rows(drained, WAITING, SIZE), *make_rows(ours, theirs)]
+    rows = [*inside_rows(alike), *hops.rows(far), *drain.rows(drained, WAITING, SIZE)]
+    rows += [*first.rows(begun, SIZE), *make_rows(ours, theirs)]
     print(table(rows))
     print(WHICH)
     document = {
         "inside": alike,
         "two_hops": far,
         "drain": drained,
+        "first": begun,
         "qpq": ours,
         "lxmf": theirs,
         "rows": [row.document() for row in rows],
