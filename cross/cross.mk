@@ -3,7 +3,7 @@
 #   TARGET=mips_24kc         one target only: x86_64, aarch64_cortex-a53, arm_cortex-a7_neon-vfpv4, mips_24kc, mipsel_24kc
 #   CC, AR, STRIP, CFLAGS    take the place of the target's own compiler
 
-.PHONY: bench-binary bench-hot cross cross-again cross-pins cross-setup selftest size target-tests
+.PHONY: bench-binary bench-hot bench-sealing cross cross-again cross-pins cross-setup selftest size target-tests
 
 CROSS := $(PY) -m cross
 
@@ -24,6 +24,9 @@ target-tests: $(VENV)/dev.stamp ## run the core's and the stand-ins' tests on th
 
 bench-binary: $(VENV)/run.stamp ## the binary beside the node on a PC and Reticulum, and on an emulated router
 	@$(PY) tests/bench/binary.py $(ARGS)
+
+bench-sealing: $(VENV)/run.stamp ## agreement, ratchet, passphrase and their sizes, here and on an emulated router
+	@$(PY) tests/bench/sealing.py $(ARGS)
 
 bench-hot: $(VENV)/run.stamp ## what it would bring to compile single modules of the binary
 	@$(PY) tests/bench/hot.py $(ARGS)

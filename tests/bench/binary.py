@@ -39,6 +39,7 @@ from rig import LOOPBACK, cpu_ms, rss_mib, stop
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cross.targets import Target
     from node import Node
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,20 +206,25 @@ def instructions(figures: Figures, folder: Path, python: Path | None, rounds: in
                 note(figures, "instructions from start to ready, millions", program.name, counter.read() / 1e6)
 
 
+def loops(folder: Path, target: Target) -> dict[str, list[str]]:
+    """Return what runs the fixed loop ``here``, and ``there`` as the target's program under emulation."""
+    tools = toolchain(target)
+    compiler = [tools.cc, *tools.flags, "-O1", PLAIN, "-static"]
+    return {
+        "here": [str(counted.compile_loop(["cc", "-O1"], folder / "loop-here"))],
+        "there": [*target.qemu, str(counted.compile_loop(compiler, folder / "loop-there"))],
+    }
+
+
 def router_rounds(folder: Path, name: str, rounds: int, seconds: float) -> dict[str, list[float]]:
     """Return values of the rounds for a router's binary under emulation."""
     target = target_of(name)
     emulated = sides.binary(built(name), target.qemu)
-    tools = toolchain(target)
-    compiler = [tools.cc, *tools.flags, "-O1", PLAIN, "-static"]
-    loops = {
-        "here": [str(counted.compile_loop(["cc", "-O1"], folder / "loop-here"))],
-        "there": [*target.qemu, str(counted.compile_loop(compiler, folder / "loop-there"))],
-    }
+    compared = loops(folder, target)
     found: dict[str, list[float]] = {}
     for number in range(rounds):
         say(f"{name}, round {number + 1} of {rounds}")
-        for side, command in loops.items():
+        for side, command in compared.items():
             found.setdefault(f"loop_{side}_s", []).append(counted.time_loop(command))
         for key, value in _router_costs(emulated, folder, seconds, None).items():
             found.setdefault(f"{key}_cpu_ms", []).append(value)
@@ -228,7 +234,7 @@ def router_rounds(folder: Path, name: str, rounds: int, seconds: float) -> dict[
         say(f"instructions are not counted: {error}")
         return found
     say(f"{name}, instructions")
-    counted.time_loop([*counter.command(target.qemu), loops["there"][-1]])
+    counted.time_loop([*counter.command(target.qemu), compared["there"][-1]])
     found["loop_instructions"] = [float(counter.read())]
     bare = sides.binary(built(name))
     with bare.ready(folder, tuple(counter.command(target.qemu))):
