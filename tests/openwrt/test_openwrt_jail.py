@@ -92,19 +92,16 @@ class Jailed:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
 
     def number(self) -> int:
-        """Return the process's number as this machine knows it."""
-        found = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-        return int(found.stdout)
+        """Return the process's number as this machine knows it: that of the child of ``unshare``."""
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                if int(path.read_text().rpartition(")")[2].split()[1]) == self.process.pid:
+                    return int(path.parent.name)
+        raise ProcessLookupError
 
     def stop(self) -> None:
         """End it the way procd does, or at once where that did not help."""
-        with contextlib.suppress(ValueError, subprocess.CalledProcessError, ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.number(), signal.SIGTERM)
         try:
             self.process.wait(15)

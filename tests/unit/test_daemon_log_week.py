@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qpq.crypto.identity import Identity
-from qpq.daemon import logs
+from qpq.daemon import log_ring, logs
+from qpq.daemon.log_ring import Ring
 from qpq.daemon.node import Node
 from qpq.daemon.pressure import Left, Level, Pressure
 from qpq.mesh.effects import NeighbourChanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 RING = 64 * 1024
 DAY, HOUR = 86_400, 3_600
@@ -27,11 +29,13 @@ PEERS = [Identity(bytes([number]) * 32) for number in range(1, 6)]
 class Router:
     """A log as the init script has it, and as much of a node as writes to it day by day."""
 
-    def __init__(self, *, ring: bool = True) -> None:
-        self.now = 0.0
+    def __init__(self, *, ring: bool = True, path: str = "/nonexistent/log.json", now: float = 0.0) -> None:
+        self.now = now
         self.stream = io.StringIO()
         self.log = logging.Logger("qpq", logging.INFO)  # noqa: LOG001 (apart from the program's own)
-        self.handler = logs.LineHandler(self.stream, terminal=False, journal=False, ring=ring, clock=lambda: self.now)
+        self.handler = logs.LineHandler(
+            self.stream, terminal=False, journal=False, ring=Ring(path) if ring else None, clock=lambda: self.now
+        )
         self.log.addHandler(self.handler)
         self.node: Any = SimpleNamespace(
             _linked=set(), log=self.log, note_seen=lambda: None, _handlers=None, _looking=None,
@@ -75,7 +79,7 @@ class Router:
 
     def used(self) -> int:
         """Return the bytes that logd's ring needs for it."""
-        return sum(len(line.encode()) + logs.ENTRY for line in self.lines())
+        return sum(len(line.encode()) + log_ring.ENTRY for line in self.lines())
 
 
 def test_of_an_ordinary_week_everything_is_told_and_takes_half_of_the_ring_at_most(
@@ -122,20 +126,50 @@ def test_what_was_counted_is_told_the_next_day_and_at_the_end() -> None:
         router.now += HOUR
         router.log.warning("mdns: not published: %d", number)
     assert [line.partition(":")[2] for line in router.lines()] == [
-        *[f" mdns: not published: {number}" for number in range(logs.PER_DAY)],
-        f" {logs._ENOUGH}",
+        *[f" mdns: not published: {number}" for number in range(log_ring.PER_DAY)],
+        f" {log_ring.ENOUGH}",
     ]
     router.now += 10 * HOUR
     router.log.warning("another thing")
     assert router.lines()[-1] == "warning: another thing (and 14 lines of the days before)"
-    for number in range(8):
-        router.log.warning("another thing %d", number)
-    router.now += DAY
-    for _ in range(7):
-        router.now += 61
-        router.log.warning("a third thing")
+
+
+def test_a_node_that_cannot_start_floods_no_more_than_another(tmp_path: Path) -> None:
+    lines: list[str] = []
+    now = 40.0
+    while now < 7 * DAY:
+        router = Router(path=str(tmp_path / "log.json"), now=now)
+        router.starts()
+        router.log.error(
+            "not started: %s", "UDP 0.0.0.0:7000 is taken; stop who has it, or choose another with --listen"
+        )
+        router.handler.finish()
+        lines += router.lines()
+        now += 600.0  # procd waits 10 s: what is left out here is only counted as well
+    assert sum(len(line.encode()) + log_ring.ENTRY for line in lines) < RING // 2
+    assert len([line for line in lines if "not started" in line]) == 7 * log_ring.PER_DAY
+    assert any("lines of the days before" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"day": 1, "kinds": {}, "used": [1], "counted": [1], "before": [1]}', "\0"]
+)
+def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "log.json").write_text(text)
+    router = Router(path=str(tmp_path / "log.json"))
+    router.log.info("ready")
+    assert router.lines() == ["info: ready"]
     router.handler.finish()
-    assert router.lines()[-1] == "warning: log: 1 lines were counted only"
+    assert router.handler.ring is not None
+    assert '"day": 0' in (tmp_path / "log.json").read_text()
+
+
+def test_only_so_many_kinds_are_remembered() -> None:
+    ring = Ring("/nonexistent/log.json")
+    for number in range(2 * log_ring.MAX_KINDS):
+        ring.spend(logging.INFO, f"kind {number}", "x", 0.0)
+    assert len(ring._kinds) == log_ring.MAX_KINDS
+    ring.save()
 
 
 def test_errors_are_told_though_warnings_have_used_their_share() -> None:
@@ -146,7 +180,7 @@ def test_errors_are_told_though_warnings_have_used_their_share() -> None:
     router.log.error("not stopped cleanly: %s", "x" * 5_000)
     (error,) = [line for line in router.lines() if line.startswith("error: ")]
     assert error.startswith("error: not stopped cleanly: xxx")
-    assert len(error) < logs.SHARES[logging.ERROR]
+    assert len(error) < log_ring.SHARES[logging.ERROR]
 
 
 @pytest.fixture
@@ -173,6 +207,6 @@ def test_only_a_router_that_logs_to_its_ring_counts(monkeypatch: pytest.MonkeyPa
         try:
             logs.setup("info", io.StringIO(), environ)
             (handler,) = [each for each in root.handlers if isinstance(each, logs.LineHandler)]
-            assert bool(handler._shares) is expected
+            assert (handler.ring is not None) is expected
         finally:
             root.handlers[:] = before

@@ -6,9 +6,7 @@ What repeats is cut: within a minute 5 lines of a kind are written, then they ar
 the next one. A kind is the level with the text before the first colon or parenthesis, so that a peer who fails in a
 thousand ways costs a few lines.
 
-A router keeps its log in a ring of 64 KiB in RAM, for all its programs. There each level has a share of bytes for a
-day, such that a week of them fits the ring, and each kind a few lines of it; the rest is counted and told the next day.
-Who sets the level ``debug`` looks on, and gets everything.
+On a router, whose log is a small ring in RAM, ``log_ring`` says what of it is written.
 """
 
 from __future__ import annotations
@@ -19,12 +17,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from qpq.paths import OPENWRT_MARK
+from qpq.paths import OPENWRT_MARK, OPENWRT_RUN_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from qpq.daemon.log_ring import Ring
+
 NAME = "qpq"
+RING_NAME = "log.json"
 MAX_LINE = 2000
 """Characters of one line; the rest is cut off."""
 WINDOW = 60.0
@@ -35,13 +36,6 @@ ALL_PER_WINDOW = 200
 """Lines of all kinds below error in a window."""
 MAX_KINDS = 256
 """Kinds remembered; the one first seen longest ago goes first."""
-DAY = 86_400.0
-PER_DAY = 6
-"""Lines of one kind a day, on a router."""
-SHARES = {logging.ERROR: 1_200, logging.WARNING: 2_400, logging.INFO: 5_000}
-"""Bytes a day of each level, on a router: seven days of them and what is said at the end of each are below 64 KiB."""
-ENTRY = 48
-"""Bytes that logd's ring needs beside the text: its header, and the name and number of the process."""
 
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 _JOURNAL = {logging.ERROR: "<3>", logging.WARNING: "<4>", logging.INFO: "<6>", logging.DEBUG: "<7>"}
@@ -56,7 +50,11 @@ def setup(level: str, stream: TextIO | None = None, environ: Mapping[str, str] |
     target = sys.stderr if stream is None else stream
     variables = os.environ if environ is None else environ
     terminal, journal = target.isatty(), "JOURNAL_STREAM" in variables
-    ring = not terminal and not journal and os.path.exists(OPENWRT_MARK)
+    ring = None
+    if not terminal and not journal and os.path.exists(OPENWRT_MARK):
+        from qpq.daemon.log_ring import Ring  # noqa: PLC0415 (a router's)
+
+        ring = Ring(f"{OPENWRT_RUN_DIR}/{RING_NAME}")
     handler = LineHandler(target, terminal=terminal, journal=journal, ring=ring)
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old, LineHandler)]:
@@ -98,10 +96,10 @@ class LineHandler(logging.Handler):
         *,
         terminal: bool,
         journal: bool,
-        ring: bool = False,
+        ring: Ring | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Write to ``stream``; ``terminal``: with the time, ``journal``: levels as numbers, ``ring``: a router's."""
+        """Write to ``stream``; ``terminal``: with the time, ``journal``: levels as numbers, ``ring``: into that."""
         super().__init__()
         self._stream = stream
         self._terminal = terminal
@@ -109,28 +107,27 @@ class LineHandler(logging.Handler):
         self._clock = clock
         self._seen: dict[tuple[int, str], _Window] = {}
         self._all = _Window(clock())
-        self._shares = {level: _Share(share, clock()) for level, share in SHARES.items()} if ring else {}
+        self.ring = ring
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record, unless there were too many of its kind or, below error, of all kinds."""
         text = _text(record)
         level = _rounded(record.levelno)
         now = self._clock()
-        window = self._window(level, _kind(text), now)
-        untold = window.admit(now, PER_WINDOW)
+        kind = _kind(text)
+        untold = self._window(level, kind, now).admit(now, PER_WINDOW)
         if untold is None or (level < logging.ERROR and self._all.admit(now, ALL_PER_WINDOW) is None):
             return
         line = text + (f" (and {untold} more of this kind)" if untold else "")
-        share = self._shares.get(level)
-        told = line if share is None or _is_watched() else share.spend(line, window, now)
-        if told:
-            self._write(level, told)
+        line = line if self.ring is None else self.ring.spend(level, kind, line, now)
+        if line:
+            self._write(level, line)
 
     def finish(self) -> None:
-        """Write how many lines were kept back since their kinds, or their day, were last told."""
-        for level, share in self._shares.items():
-            if share.kept_back:
-                self._write(level, f"log: {share.kept_back} lines were counted only")
+        """Write how many lines were kept back since their kinds were last told; a router's ring keeps its own count."""
+        if self.ring is not None:
+            self.ring.save()
+            return
         for (level, kind), window in self._seen.items():
             if window.kept_back:
                 self._write(level, f"{kind} (and {window.kept_back} more of this kind)")
@@ -157,12 +154,10 @@ class LineHandler(logging.Handler):
 class _Window:
     """What happened to one kind of line since ``begun``."""
 
-    __slots__ = ("begun", "day", "kept_back", "today", "written")
+    __slots__ = ("begun", "kept_back", "written")
 
     def __init__(self, begun: float) -> None:
         self.begun = begun
-        self.day = -1
-        self.today = 0
         self.written = 0
         self.kept_back = 0
 
@@ -176,44 +171,6 @@ class _Window:
             return untold
         self.kept_back += 1
         return None
-
-
-class _Share:
-    """What one level may still write today; days are counted from ``since``."""
-
-    __slots__ = ("_bytes", "_day", "_left", "_since", "kept_back")
-
-    def __init__(self, share: int, since: float) -> None:
-        self._bytes = self._left = share
-        self._since = since
-        self._day = 0
-        self.kept_back = 0
-
-    def spend(self, line: str, window: _Window, now: float) -> str:
-        """Return the line, or what is said in its place where it is too much for today; empty: it is only counted."""
-        day = int((now - self._since) // DAY)
-        if day != self._day:
-            line += f" (and {self.kept_back} lines of the days before)" if self.kept_back else ""
-            self._day, self._left, self.kept_back = day, self._bytes, 0
-        if window.day != day:
-            window.day, window.today = day, 0
-        window.today += 1
-        if self._left == self._bytes:  # the first of today is told, as much of it as fits
-            line = line.encode()[: self._left - ENTRY].decode(errors="ignore")
-        cost = len(line.encode()) + ENTRY
-        if window.today <= PER_DAY and cost <= self._left:
-            self._left -= cost
-            return line
-        self.kept_back += 1
-        return _ENOUGH if self.kept_back == 1 else ""
-
-
-_ENOUGH = "log: more lines of today are counted only, so that a week fits; all of them: option log_level debug"
-
-
-def _is_watched() -> bool:
-    """Whether somebody set the level debug, who wants everything."""
-    return logging.getLogger(NAME).level == logging.DEBUG
 
 
 def _text(record: logging.LogRecord) -> str:
