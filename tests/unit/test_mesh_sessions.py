@@ -13,6 +13,7 @@ from cores import FullError, MemoryStore, Node, World, pair
 from qpq.crypto import sealing
 from qpq.crypto.errors import IdentityError
 from qpq.crypto.identity import SecretIdentity
+from qpq.crypto.session_header import FORMAT_OPENING, plaintext_bytes
 from qpq.mesh import counters, events
 from qpq.mesh.custody import Place
 from qpq.mesh.effects import Effect, SendFrame, State, StateChanged
@@ -28,7 +29,7 @@ from qpq.mesh.records import (
     SessionPut,
     TombstoneInsert,
 )
-from qpq.wire.body import Body, Keys, KeysWanted, encode_body
+from qpq.wire.body import PADDING_STEP, Body, Keys, KeysWanted, encode_body
 from qpq.wire.envelope import Envelope, decode_envelope, envelope_id, sign_envelope
 from qpq.wire.frames import Custody, CustodyCode, Receipt, Transfer
 from qpq.wire.receipts import commitment
@@ -727,6 +728,43 @@ def test_a_renewal_while_much_waits_seals_all_of_it_anew() -> None:
     assert anna.counts[counters.SESSION_RENEWED] == 1
     assert anna.counts[counters.MESSAGE_RESEALED] == 31
     assert bert.counts[counters.KEYS_TOLD] == 2
+
+
+def test_a_message_that_is_sealed_anew_is_as_long_as_its_user_wanted_it() -> None:
+    world, anna, bert = talked()
+    copy = deepcopy(store(bert))
+    copy.sessions.clear()
+    world.crash(bert)
+    world.run(1.0)
+    me, peer = anna.user.address, bert.user.address
+    world.tell(anna, events.SendText(me, peer, b"n" * 16, "short", DAY, padding=False))
+    world.send(anna, peer, "padded")
+    world.frames.clear()
+    bert.store = copy
+    world.start(bert)
+    world.meet(anna, bert)
+    world.run(30.0)
+    assert sorted(texts(bert)[2:]) == ["padded", "short"]
+    assert anna.counts[counters.MESSAGE_RESEALED] >= 2
+    payloads = [frame.envelope.payload for _, _, frame in world.frames if isinstance(frame, Transfer)]
+    hidden = {plaintext_bytes(each) for each in payloads if each[0] == FORMAT_OPENING}
+    assert {size % PADDING_STEP == 0 for size in hidden} == {True, False}
+
+
+def test_a_message_that_was_sealed_in_no_session_is_padded_when_it_is_sealed_anew() -> None:
+    world, anna, bert = talked()
+    world.crash(bert)
+    world.run(1.0)
+    me, peer = anna.user.address, bert.user.address
+    (kept,) = core(anna)._sessions._pairs._pairs[me, peer].sessions
+    kept.retired = True
+    world.tell(anna, events.SendText(me, peer, b"n" * 16, "short", DAY, padding=False))
+    kept.retired = False
+    envelope, text = store(anna).sent(me, b"n" * 16) or (b"", "")
+    world.tell(anna, events.TextsRecalled((events.SentText(me, b"n" * 16, text, decode_envelope(envelope)),)))
+    assert anna.counts[counters.MESSAGE_RESEALED] == 2
+    after, _ = store(anna).sent(me, b"n" * 16) or (b"", "")
+    assert plaintext_bytes(decode_envelope(after).payload) % PADDING_STEP == 0
 
 
 def test_what_is_delivered_or_deleted_before_its_text_is_read_is_left_alone() -> None:

@@ -109,6 +109,11 @@ def read_header(payload: bytes) -> Header:
     return header
 
 
+def plaintext_bytes(payload: bytes) -> int:
+    """Return the length of what a payload of format 2 or 3 hides; raises as ``read_header``."""
+    return len(payload) - read_header(payload).end - TAG_BYTES
+
+
 class _Reader:
     """Takes fields from the front; AuthenticationError where there are too few bytes."""
 

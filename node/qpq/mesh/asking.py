@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.crypto.errors import CryptoError
+from qpq.crypto.session_header import plaintext_bytes
 from qpq.mesh import counters
 from qpq.mesh.controls import Control
 from qpq.mesh.custody import Place
@@ -12,7 +13,7 @@ from qpq.mesh.due import Due
 from qpq.mesh.effects import RecallTexts, StateChanged
 from qpq.mesh.outbox import Outgoing
 from qpq.mesh.records import BundleDelete, BundlePut
-from qpq.wire.body import SECRET_SIZE, BodyKind, KeysWanted, encode_body
+from qpq.wire.body import PADDING_STEP, SECRET_SIZE, BodyKind, KeysWanted, encode_body
 from qpq.wire.envelope import ADDRESS_SIZE, envelope_id
 
 if TYPE_CHECKING:
@@ -209,7 +210,8 @@ class Asking:
             author = self._users.get(sent.user)
             item = self._custody.get(envelope_id(sent.envelope))
             if author is not None and isinstance(item, Outgoing) and item.sender == sent.user:
-                self._resealing.reseal(author.secret, item, sent.text, now, padded=True, envelope=sent.envelope)
+                padded = _is_padded(sent.envelope.payload)
+                self._resealing.reseal(author.secret, item, sent.text, now, padded=padded, envelope=sent.envelope)
         self._recall()
 
     def user_removed(self, user: Address) -> None:
@@ -305,6 +307,14 @@ class Asking:
             del self._renewing[message]
         self._recalling = True
         self._effects.do(RecallTexts(lot))
+
+
+def _is_padded(payload: bytes) -> bool:
+    """Whether a message of this node was padded, by its length: so its user wanted it."""
+    try:
+        return plaintext_bytes(payload) % PADDING_STEP == 0
+    except CryptoError:  # sealed in no session
+        return True
 
 
 def _in_session(item: Held) -> bool:
