@@ -13,7 +13,7 @@ note() {
 
 for name in procd_open_instance procd_close_instance procd_set_param procd_append_param procd_add_jail \
 	procd_add_jail_mount procd_add_jail_mount_rw procd_open_data procd_close_data procd_add_mdns_service \
-	procd_add_validation procd_add_reload_trigger procd_add_raw_trigger procd_add_restart_mount_trigger procd_set_config_changed \
+	procd_add_reload_trigger procd_add_raw_trigger procd_add_restart_mount_trigger procd_set_config_changed \
 	json_add_object json_close_object json_add_array json_close_array json_add_string json_add_int \
 	logger chown chgrp extra_command; do
 	eval "$name() { note $name \"\$@\"; }"

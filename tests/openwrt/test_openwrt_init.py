@@ -178,7 +178,6 @@ def test_changes_of_configuration_and_interfaces_lead_to_a_reload(router: Router
     assert ran.args("procd_add_reload_trigger") == [["qpq"]]
     assert ran.args("procd_add_raw_trigger") == [["interface.*.up", "5000", "/etc/init.d/qpq", "reload"]]
     assert not ran.args("procd_add_restart_mount_trigger")
-    assert ran.args("procd_add_validation") == [["validate_options"]]
 
 
 def test_an_unchanged_configuration_is_checked_once(router: Router) -> None:
