@@ -62,6 +62,8 @@ class Node:
         self.keyring.add_user("anna")
         self.store = Database(":memory:", max_bytes=1 << 20)
         self.durable = True
+        self.saver = None
+        self.federation = None
         self.shell = Shell()
         self.peers: set[str] = set()
         self.read: list[list[tuple[Address, str]]] = []

@@ -91,7 +91,7 @@ def test_every_command_of_the_console_is_in_the_table() -> None:
     ]
     users = ["add", "remove", "list", "export", "import"]
     expected = {"status", "version", "metrics", "watch", "become", "doctor", "verify", "privacy"}
-    expected |= {"lock.set", "lock.key_file", "lock.off", "unlock", "wipe"}
+    expected |= {"lock.set", "lock.key_file", "lock.off", "unlock", "wipe", "federation.status"}
     assert set(COMMANDS) == expected | {f"mesh.{word}" for word in mesh} | {f"mesh.user.{word}" for word in users}
 
 

@@ -295,6 +295,19 @@ def test_either_end_may_end_it_and_the_other_hears_why() -> None:
     assert bytes(serving.log.got) == b"last words"
 
 
+def test_who_closes_or_resumes_what_has_ended_does_nothing() -> None:
+    world, anna, ben, calling, serving = world_of()
+    call(world, anna, ben, calling)
+    serving.log.stream.close("enough")
+    world.run(1)
+    stream = calling.log.stream
+    stream.close("too late")
+    stream.resume()
+    world.run(1)
+    assert calling.log.reason == "closed by the peer: none (enough)"
+    assert not anna.hub.is_dirty
+
+
 def test_a_caller_that_ends_its_half_has_ended_it() -> None:
     world, _, ben, _, serving = world_of()
     client = Plain.client(world, 6, Shown.of(secret("guest")), alpn_protocols=[ALPN])

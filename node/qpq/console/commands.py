@@ -75,6 +75,7 @@ _PEER = Argument("peer", Kind.PEER)
 _USER = Argument("name", Kind.USER)
 _TOPIC = Argument("topic", Kind.TOPIC)
 _LIMIT = Option("--limit", Kind.COUNT, "show at most so many (default 40)")
+_DAYS = Option("--days", Kind.COUNT, "valid for so many days (default 90; an authority 3650)")
 _YES = Option("--yes", None, "do not ask")
 _SECRET = Option("--passphrase-stdin", None, "read the passphrase from the first line of standard input")
 
@@ -216,6 +217,25 @@ COMMANDS: tuple[Command, ...] = (
     Command(("lock", "off"), "lock.off", Role.ADMIN, "take the passphrase or key file away", (), (_YES,)),
     Command(("unlock",), "unlock", Role.ADMIN, "open a node that waits for its passphrase", (), (_SECRET,)),
     Command(("wipe",), "wipe", Role.ADMIN, "destroy the keys, then everything this node keeps", (), (_YES,)),
+    Command(
+        ("federation", "status"), "federation.status", Role.READ, "show this domain's key, the relays and what waits"
+    ),
+    Command(
+        ("federation", "ca", "init"), "", Role.ADMIN, "make an authority for relays, in a new directory",
+        (Argument("dir", Kind.FILE), Argument("name", Kind.TEXT, required=False, rest=True)), (_DAYS,),
+    ),
+    Command(
+        ("federation", "ca", "issue"), "", Role.ADMIN, "write a relay's certificate: its domain, and its key's id",
+        (Argument("dir", Kind.FILE), Argument("domain", Kind.FILE), Argument("id", Kind.FILE)), (_DAYS,),
+    ),
+    Command(
+        ("federation", "ca", "renew"), "", Role.ADMIN, "write the same certificate with new dates",
+        (Argument("dir", Kind.FILE), Argument("domain", Kind.FILE)), (_DAYS,),
+    ),
+    Command(
+        ("federation", "ca", "show"), "", Role.ADMIN, "show what the certificates in a file say",
+        (Argument("file", Kind.FILE),),
+    ),
     Command(("status",), "status", Role.READ, "show what the node does", restricted=True),
     Command(("version",), "version", Role.READ, "show the version", restricted=True),
     Command(("doctor",), "doctor", Role.READ, "look for what is wrong, and say what to do"),

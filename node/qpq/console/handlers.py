@@ -232,6 +232,12 @@ def _locking(context: Context, invocation: Invocation) -> int:
     return locking.COMMANDS[invocation.command.name](context, invocation)
 
 
+def _authority(context: Context, invocation: Invocation) -> int:
+    from qpq.console.federation import authority  # noqa: PLC0415 (seldom)
+
+    return authority(context, invocation)
+
+
 def _doctor(context: Context, invocation: Invocation) -> int:
     from qpq.console.doctor import doctor  # noqa: PLC0415 (a router loads what a command needs)
 
@@ -256,6 +262,9 @@ _HANDLERS: dict[str, Handler] = {
     "lock off": _locking,
     "unlock": _locking,
     "wipe": _locking,
+    **dict.fromkeys(
+        ("federation ca init", "federation ca issue", "federation ca renew", "federation ca show"), _authority
+    ),
     "version": _version,
     "metrics": _metrics,
     "doctor": _doctor,

@@ -56,6 +56,13 @@ def wipe_here(context: Context) -> int:
     return wipe_daemon(["--data-dir", context.data_dir, "--socket", context.socket], context.environ)
 
 
+def authority_here(action: str, words: dict[str, str], days: int) -> dict[str, object]:
+    """Make or show certificates in this process; raises QpqError."""
+    from qpq.daemon.main import authority  # noqa: PLC0415 (the daemon is no part of a console)
+
+    return authority(action, words, days)
+
+
 def _context(context: Context, arguments: Arguments, environ: Mapping[str, str]) -> Context:
     bound = arguments.options.get("--as", "")
     user = arguments.options.get("--user") or environ.get("QPQ_USER", "")

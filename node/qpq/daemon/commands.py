@@ -210,6 +210,7 @@ COMMANDS: Mapping[str, Command] = {
     "lock.off": Command(Role.ADMIN, False, {}),
     "unlock": Command(Role.ADMIN, False, {"passphrase": _SECRET}),
     "wipe": Command(Role.ADMIN, False, {}),
+    "federation.status": Command(Role.READ_ONLY, False, {}),
     "mesh.store": Command(Role.READ_ONLY, True, {}),
     "mesh.route": Command(Role.READ_ONLY, True, {}),
     "mesh.ping": Command(Role.USER, True, {"peer": _PEER}),

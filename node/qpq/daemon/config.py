@@ -25,6 +25,7 @@ PREFIX = "QPQ_"
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path (unix(7): sun_path holds 108 with the final zero)."""
 DEFAULT = "default"
+RELAY_TYPE = "relay"
 
 
 class ConfigError(QpqError):
@@ -53,8 +54,13 @@ def load(argv: list[str], environ: Mapping[str, str], read: Callable[[str], byte
     if content is None and compulsory:
         raise ConfigError(f"{path}: no such file")
     faults: list[str] = []
-    layers = [flags, variables, _file(path, content, faults) if content is not None else {}]
+    relays: list[uci.UciSection] = []
+    layers = [flags, variables, _file(path, content, relays, faults) if content is not None else {}]
     values, origins = _resolve(layers, faults)
+    if relays:
+        from qpq.daemon.relays import read_relays  # noqa: PLC0415 (most nodes have none)
+
+        values["relays"] = read_relays(path, relays, faults)
     if faults:
         raise ConfigError("\n".join(faults))
     config = _completed(Config(**values), environ)
@@ -72,7 +78,7 @@ def reloaded(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]:
                 taken[option.name] = value
             else:
                 left.append(option.name)
-    return replace(running, **taken), tuple(left)
+    return replace(running, relays=wanted.relays, **taken), tuple(left)
 
 
 def read_file(path: str) -> bytes | None:
@@ -130,14 +136,17 @@ def _config_path(flags: Mapping[str, Given], variables: Mapping[str, Given]) -> 
     """Return the path of the UCI file, and whether it must exist: it must where somebody named it."""
     for given in (layer["config"] for layer in (flags, variables) if "config" in layer):
         try:
-            return str(_value(_CONFIG, given)), True
+            return str(read_value(_CONFIG, given)), True
         except BadValueError as error:
             raise ConfigError(f"{given.where}: {error}") from None
     return Config().config, False
 
 
-def _file(path: str, content: bytes, faults: list[str]) -> dict[str, Given]:
-    """Return what the UCI file says; adds a line to ``faults`` for each thing in it that does not exist."""
+def _file(path: str, content: bytes, relays: list[uci.UciSection], faults: list[str]) -> dict[str, Given]:
+    """Return what the UCI file says of the node, and put the relays it names into ``relays``.
+
+    Adds a line to ``faults`` for each thing in it that does not exist.
+    """
     from qpq.daemon import uci  # noqa: PLC0415 (a PC has no such file)
 
     try:
@@ -150,22 +159,27 @@ def _file(path: str, content: bytes, faults: list[str]) -> dict[str, Given]:
         faults.append(f"{path}: package {file.package} is not {SECTION_TYPE}")
     for section in file.sections:
         if (section.type, section.name) == (SECTION_TYPE, SECTION_NAME):
-            given.update(_section(path, section, faults))
+            given.update(read_section(path, section, _IN_FILE, faults))
+        elif section.type == RELAY_TYPE:
+            relays.append(section)
         else:
             shown = f"config {section.type} '{section.name or ''}'"
-            allowed = f"config {SECTION_TYPE} '{SECTION_NAME}'"
+            allowed = f"config {SECTION_TYPE} '{SECTION_NAME}' and config {RELAY_TYPE}"
             faults.append(f"{path}:{section.line}: {shown} is not known; allowed: {allowed}")
     return given
 
 
-def _section(path: str, section: uci.UciSection, faults: list[str]) -> dict[str, Given]:
+def read_section(
+    path: str, section: uci.UciSection, options: Mapping[str, Option], faults: list[str]
+) -> dict[str, Given]:
+    """Return what one section says of these options; adds a line to ``faults`` for what is none of them."""
     given: dict[str, Given] = {}
     for name, entry in section.options.items():
         where = f"{path}:{entry.items[-1].line}"
-        option = _IN_FILE.get(name)
+        option = options.get(name)
         texts = tuple(item.text for item in entry.items)
         if option is None:
-            faults.append(f"{where}: option {name!a} is not known{hint(name, _IN_FILE)}")
+            faults.append(f"{where}: option {name!a} is not known{hint(name, options)}")
         elif entry.is_list != option.is_list:
             right = "list" if option.is_list else "option"
             faults.append(f"{where}: {name} is written: {right} {name} '...'")
@@ -190,7 +204,7 @@ def _resolve(layers: list[dict[str, Given]], faults: list[str]) -> tuple[dict[st
                 continue
             given = layer[option.name]
             try:
-                value = _value(option, given)
+                value = read_value(option, given)
             except BadValueError as error:
                 faults.append(f"{given.where}: {error}")
                 continue
@@ -200,7 +214,7 @@ def _resolve(layers: list[dict[str, Given]], faults: list[str]) -> tuple[dict[st
     return values, origins
 
 
-def _value(option: Option, given: Given) -> Value:
+def read_value(option: Option, given: Given) -> Value:
     """Read what one source says of ``option``. Raises BadValueError."""
     if option.is_list:
         return split_items(option, given.texts[0]) if given.where == option.env else parse_items(option, [*given.texts])

@@ -52,6 +52,7 @@ class Handlers(Acting):
             "version": lambda _caller, _args: {"version": __version__},
             "metrics": lambda _caller, _args: {"text": self.metrics_text()},
             "doctor": self._doctor,
+            "federation.status": self._federation,
             "mesh.peers": self._peers,
             "mesh.server": self._server,
             "mesh.send": self._send,
@@ -142,10 +143,15 @@ class Handlers(Acting):
         more = {"discovery": node.discovery_document(), "peers": len(node.links.links())}
         return {**facts, **more, "lock": node.protection.document()}
 
+    def _federation(self, _caller: Caller, _args: Args) -> object:
+        federation = self._node.federation
+        return federation.document() if federation is not None else {"domain": None, "relays": []}
+
     def metrics_text(self) -> str:
         """Return all counters and gauges as Prometheus text; nothing of users or peers is in it."""
         node = self._node
         store = node.settled().counts()
+        snapshot = node.saver.keeper.snapshot.size if node.saver is not None else 0
         gauges = [
             metrics.Series("uptime_seconds", "Time since the node started.", time.monotonic() - node.started),
             metrics.Series("links", "Links that are open.", len(node.links.links())),
@@ -154,20 +160,23 @@ class Handlers(Acting):
             metrics.Series("store_bytes", "Bytes the store has in use.", store.used_bytes),
             metrics.Series("store_relayed", "Messages kept for others.", store.relayed),
             metrics.Series("store_relayed_bytes", "Bytes of messages kept for others.", store.relayed_bytes),
-            metrics.Series("store_snapshot_bytes", "Bytes of the snapshot on flash.", node.snapshot_bytes()),
+            metrics.Series("store_snapshot_bytes", "Bytes of the snapshot on flash.", snapshot),
             metrics.Series("routes", "Routes to users of other nodes.", len(node.core.routes(node.now()))),
             metrics.Series(
                 "memory_level", "0: enough memory, 1: short, 2: too short for custody.", node.pressure.level.number
             ),
             metrics.Series("memory_available_bytes", "MemAvailable of the machine.", memory.read().available),
         ]
-        return metrics.render([*gauges, *metrics.from_counters(self._counters())])
+        gauges += node.federation.gauges() if node.federation is not None else []
+        text = metrics.render([*gauges, *metrics.from_counters(self._counters())])
+        return text if node.federation is None else text + "".join(node.federation.metrics())
 
     def _counters(self) -> dict[str, int]:
         node = self._node
         links = {f"link.{name}": value for name, value in node.links.counters.items()}
         discovery = {f"discovery.{name}": value for name, value in node.discovery_counters().items()}
-        return {**node.shell.counters, **links, **discovery, **node.control.counters}
+        outside = node.federation.counters if node.federation is not None else {}
+        return {**node.shell.counters, **links, **discovery, **node.control.counters, **outside}
 
     def _peers(self, caller: Caller, _args: Args) -> object:
         node = self._node

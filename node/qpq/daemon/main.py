@@ -44,6 +44,10 @@ class NodeLike(Protocol):
         """Come up whole or raise QpqError."""
         ...
 
+    async def drain(self) -> None:
+        """Finish what others rely on, before ``stop``; returns within the time that the configuration allows."""
+        ...
+
     async def stop(self, until: float) -> None:
         """Persist and close everything; wait for others until then at most (``time.monotonic()``)."""
         ...
@@ -111,6 +115,13 @@ def wipe(argv: list[str], environ: Mapping[str, str] | None = None) -> int:
         return _say(str(error), FAILED)
     sys.stdout.write("".join(line + "\n" for line in lines))
     return DONE
+
+
+def authority(action: str, words: dict[str, str], days: int) -> dict[str, object]:
+    """Make or show certificates of a community's own authority; raises QpqError. No daemon need run."""
+    from qpq.daemon.authority import run as run_authority  # noqa: PLC0415 (seldom)
+
+    return run_authority(action, words, days)
 
 
 def _locked(loaded: Loaded, log: logging.Logger, again: Callable[[], Loaded], started: float) -> int:
@@ -245,6 +256,10 @@ class _Daemon:
     async def _stop_node(self, node: NodeLike) -> bool:
         """Stop the node within its time; return whether it stopped by itself and well."""
         begin = self._begin_of_stop()
+        if self._drain_seconds():
+            await node.drain()
+            begin = time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, LAST_SECONDS)
         try:
             async with asyncio.timeout_at(begin + STOP_SECONDS):
                 await node.stop(begin + WAIT_SECONDS)
@@ -262,8 +277,13 @@ class _Daemon:
         if self._stopping is None:
             self._stopping = time.monotonic()
             signal.signal(signal.SIGALRM, signal.SIG_DFL)  # its default action ends even a blocked process
-            signal.setitimer(signal.ITIMER_REAL, LAST_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, LAST_SECONDS + self._drain_seconds())
         return self._stopping
+
+    def _drain_seconds(self) -> int:
+        """Return how long a node may take before it stops to finish what other domains rely on."""
+        config = self._config
+        return config.drain_timeout if config.relays or config.federation_ca else 0
 
     def _asked_to_stop(self, number: int) -> None:
         if self._stop.is_set():

@@ -24,7 +24,6 @@ from qpq.mesh.core import Core
 from qpq.mesh.effects import State
 from qpq.mesh.limits import Limits
 from qpq.netaddress import NetAddress, NetAddressError, plain
-from qpq.store.database import Database
 from qpq.store.keyring import FILE_NAME, Keyring
 from qpq.store.keyring_errors import KeyringError
 from qpq.wire.frames import Role
@@ -35,17 +34,17 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Address, Identity
     from qpq.daemon.control import Handlers as Table
+    from qpq.daemon.federating import Federating
     from qpq.daemon.handlers import Handlers
     from qpq.daemon.options import Config
     from qpq.daemon.saving import Saver
     from qpq.discovery.discovery import Discovery
+    from qpq.store.database import Database
     from qpq.store.entries import InboxEntry
     from qpq.store.keeper import Keeper
     from qpq.store.keyring_data import User
     from qpq.store.vault import Vault
 
-STORE_NAME = "qpq.db"
-SNAPSHOT_NAME = "qpq.snap"
 CLOCK_SECONDS = 60.0
 """How often the wall clock is held against the monotonic one."""
 DISCOVERY_SECONDS = 0.05
@@ -88,6 +87,7 @@ class Node:
         self.discovery: Discovery
         self.control: ControlServer
         self._handlers: Handlers | None = None
+        self.federation: Federating | None = None
 
     async def start(self) -> None:
         """Come up whole or raise QpqError."""
@@ -99,6 +99,7 @@ class Node:
         await self.protection.begin()
         await self._open_control()
         self._wake_core()
+        self._federate()
         wanted = self._discovery_wanted()
         self.published.begin()
         self.pressure.look()
@@ -135,6 +136,12 @@ class Node:
         self._check_clock()
         self.published.metrics()
         self.pressure.look()
+        self._federate()
+
+    async def drain(self) -> None:
+        """Finish what is under way with other domains, before ``stop``."""
+        if self.federation is not None:
+            await self.federation.drain(float(self.config.drain_timeout))
 
     # --- what the rooms tell each other ----------------------------------------------------------
 
@@ -164,6 +171,11 @@ class Node:
             self._handlers.neighbour_changed(effect)
         if not effect.up and self._looking is not None:
             self.discovery.link_lost()
+
+    def outside(self, effect: effects.Effect) -> None:
+        """Pass on what concerns other domains."""
+        if self.federation is not None:
+            self.federation.effect(effect)
 
     def note_seen(self) -> None:
         """Remember which nodes answer at the addresses that are always dialled, to notice another key there later."""
@@ -227,10 +239,6 @@ class Node:
         """Return what lies on flash of a store in RAM; None: there is no second place."""
         return self.saver.document() if self.saver is not None else None
 
-    def snapshot_bytes(self) -> int:
-        """Return how many bytes lie on flash of a store in RAM."""
-        return self.saver.keeper.snapshot.size if self.saver is not None else 0
-
     def mark_read(self, user: Address, entries: list[InboxEntry]) -> None:
         """Note that a user has seen messages; from then on they may give way."""
         if self.saver is not None:
@@ -254,24 +262,9 @@ class Node:
     # --- start, step by step ---------------------------------------------------------------------
 
     def _open_store(self) -> None:
-        config = self.config
-        place = places.choose(config.store_dir, config.data_dir)
-        self.durable = place.durable
-        max_bytes = config.store_size or memory.limits(memory.read()).store_size
-        if place.snapshot:
-            from qpq.daemon.saving import Saver  # noqa: PLC0415 (a PC keeps its store on disk)
-
-            live = os.path.join(place.directory, f"{text_id(self.keyring.node.identity)[:16]}.db")
-            path = os.path.join(config.data_dir, SNAPSHOT_NAME)
-            codec, commit = self.protection.store, config.commit_interval
-            self.saver = Saver(live, path, max_bytes=max_bytes, commit_s=commit, log=self.log, codec=codec)
-            self.kept = self.saver.keeper
-            self.store = self.kept.database
-            self.log.info("the store is in RAM (%s), what must last is saved in %s", live, path)
-        else:
-            path = os.path.join(place.directory, STORE_NAME)
-            codec = self.protection.store
-            self.kept = self.store = Database(path, durable=self.durable, max_bytes=max_bytes, codec=codec)
+        own, codec = self.keyring.node.identity, self.protection.store
+        self.store, self.saver, self.durable = places.open_store(self.config, own, codec, self.log)
+        self.kept = self.saver.keeper if self.saver is not None else self.store
         self._parts_up.append("store")
 
     def _make_core(self) -> None:
@@ -324,6 +317,16 @@ class Node:
         self._dial(self.config.peer)
         for peer in self.keyring.peers:
             self.shell.put(events.Dial(peer.address, identity=peer.identity, known=self.keyring.seen.get(peer.address)))
+
+    def _federate(self) -> None:
+        """Deal with other domains as the configuration says now; raises FederationConfigError."""
+        if self.federation is not None:
+            self.federation.reload(self.config)
+        elif self.config.relays or self.config.federation_ca:
+            from qpq.daemon.federating import Federating  # noqa: PLC0415 (most nodes belong to no domain)
+
+            self.federation = Federating(self)
+            self.federation.start()
 
     def _discovery_wanted(self) -> DiscoveryConfig:
         config = self.config

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qpq.daemon.kinds import Kind, Option, Setter
+
+if TYPE_CHECKING:
+    from qpq.daemon.relay_options import RelayConfig
 
 SECTION_TYPE = "qpq"
 SECTION_NAME = "main"
@@ -124,6 +128,49 @@ OPTIONS: tuple[Option, ...] = (
         env="QPQ_DOMAIN",
         meta="NAME",
         setter=Setter.SITE,
+    ),
+    Option(
+        name="federation_ca",
+        kind=Kind.PATH,
+        default="",
+        help="File (PEM) with the authorities whose certificates prove a domain; empty: pinned keys only.",
+        flag="--federation-ca",
+        env="QPQ_FEDERATION_CA",
+        meta="FILE",
+        reload=True,
+    ),
+    Option(
+        name="federation_certificate",
+        kind=Kind.PATH,
+        default="",
+        help="File (PEM) with this node's certificate for its domain, and that of an intermediate authority.",
+        flag="--federation-certificate",
+        env="QPQ_FEDERATION_CERTIFICATE",
+        meta="FILE",
+        reload=True,
+    ),
+    Option(
+        name="production",
+        kind=Kind.BOOL,
+        default=False,
+        help="Refuse to start with settings that are too weak for a relay that others rely on.",
+        flag="--production",
+        negative="--no-production",
+        env="QPQ_PRODUCTION",
+        env_negative="QPQ_NO_PRODUCTION",
+    ),
+    Option(
+        name="drain_timeout",
+        kind=Kind.DURATION,
+        default=30,
+        help="How long a relay may take at its stop to finish what is under way with other domains.",
+        flag="--drain-timeout",
+        env="QPQ_DRAIN_TIMEOUT",
+        lowest=1,
+        highest=600,
+        unit="seconds",
+        meta="TIME",
+        reload=True,
     ),
     Option(
         name="role",
@@ -293,6 +340,10 @@ class Config:
     mesh_interface: tuple[str, ...] = ()
     group_interface: tuple[str, ...] = ("br-client",)
     domain: str = "local"
+    federation_ca: str = ""
+    federation_certificate: str = ""
+    production: bool = False
+    drain_timeout: int = 30
     role: str = "auto"
     max_links: int = 0
     store_size: int = 0
@@ -307,3 +358,4 @@ class Config:
     socket: str = ""
     socket_group: str = ""
     config: str = "/etc/config/qpq"
+    relays: tuple[RelayConfig, ...] = ()

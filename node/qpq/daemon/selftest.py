@@ -215,6 +215,9 @@ class _Station:
     def neighbour_changed(self, effect: effects.NeighbourChanged) -> None:
         """Take no notice."""
 
+    def outside(self, effect: effects.Effect) -> None:
+        """Take no notice."""
+
 
 async def _meet() -> bool:
     one, two = _Station(), _Station()

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qpq.daemon.commands import FailedError
 from qpq.mesh import events
 from qpq.mesh.effects import (
+    BundleMade,
     CloseLink,
     Connect,
     Count,
     Deliver,
+    InsideProof,
     NeighbourChanged,
     Notice,
+    OutsideAnswered,
+    OutsideLookup,
+    Outward,
     Persist,
     ProbeDone,
     Recall,
@@ -87,6 +92,10 @@ class Watcher(Protocol):
         """A neighbour came, went, or serves other users."""
         ...
 
+    def outside(self, effect: Effect) -> None:
+        """Something concerns other domains."""
+        ...
+
 
 class Shell:
     """Runs one core against a store and links.
@@ -129,6 +138,7 @@ class Shell:
             StateChanged: watcher.state_changed,
             ProbeDone: watcher.probed,
             NeighbourChanged: watcher.neighbour_changed,
+            **dict.fromkeys((Outward, InsideProof, OutsideLookup, OutsideAnswered, BundleMade), watcher.outside),
         }
 
     def put(self, event: Event) -> None:

@@ -253,9 +253,10 @@ class Hub:
         return service
 
     def press(self, link: Link) -> None:
-        """Have ``transmit`` called for a link."""
-        self._pressed[link] = None
-        self.wake()
+        """Have ``transmit`` called for a link; one that has ended meanwhile is left alone."""
+        if link.number in self._links:
+            self._pressed[link] = None
+            self.wake()
 
     def new_connection_id(self, link: Link) -> bytes:
         """Return 4 random bytes that lead to ``link`` and to no other, living or just ended."""

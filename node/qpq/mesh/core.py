@@ -154,6 +154,10 @@ class Core:
         message = self._outbox.of_user(user, message_id)
         return self._channels.message(user, message_id) if message is None else message.row()
 
+    def life(self, now: float) -> float:
+        """Return the seconds that the store has lived through."""
+        return self._clock.life(now)
+
     # --- what the neighbours tell (neighbours.Listener) ------------------------------------------------
 
     def usable(self, link: Link, now: float) -> None:
@@ -214,6 +218,7 @@ class Core:
             events.OutsideProof: self._crossings.proof,
             events.OutsideRefused: self._crossings.refused,
             events.OutsideFound: self._crossings.found,
+            events.BundleAsked: self._crossings.bundle,
             events.Shutdown: self._shutdown,
         }
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qpq.mesh.effects import BundleMade
+
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh import events
@@ -118,6 +120,13 @@ class Crossings:
     def found(self, event: events.OutsideFound, now: float) -> None:
         """Tell who asked for an address."""
         self.outside.border.outside_found(event, now)
+
+    def bundle(self, event: events.BundleAsked, now: float) -> None:
+        """Make the keys by which somebody of another domain begins a session."""
+        user = self._parts.users.get(event.user)
+        known = user is not None and not user.gateway
+        made = self._parts.sessions.prekeys.bundle(user.secret, now) if user is not None and known else b""
+        self._parts.effects.after(BundleMade(event.token, made))
 
     # --- what else happens -----------------------------------------------------------------------------------
 

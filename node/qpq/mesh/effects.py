@@ -232,6 +232,14 @@ class OutsideAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleMade:
+    """The signed bundle that BundleAsked was about; empty: it is no user of this node."""
+
+    token: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LookupDone:
     """A Lookup is answered, by a gateway's word, or given up: then ``address`` is empty, and ``reason`` says why.
 
@@ -264,5 +272,6 @@ Effect: TypeAlias = (
     | InsideProof
     | OutsideLookup
     | OutsideAnswered
+    | BundleMade
     | LookupDone
 )

@@ -353,6 +353,14 @@ class OutsideFound:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleAsked:
+    """Another domain wants the keys by which somebody begins a session with ``user``; BundleMade follows."""
+
+    token: bytes
+    user: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """The node stops: links are told, what must last is persisted."""
 
@@ -390,5 +398,6 @@ Event: TypeAlias = (
     | OutsideProof
     | OutsideRefused
     | OutsideFound
+    | BundleAsked
     | Shutdown
 )
