@@ -144,7 +144,7 @@ def _check_own(config: Config, chain: tuple[Certificate, ...], own: Identity) ->
     if leaf.key != own:
         raise FederationConfigError(
             f"federation_certificate: {path} is about another key; have one issued for {text_id(own)}:"
-            f" qpq federation issue {config.domain} {text_id(own)}"
+            f" qpq federation ca issue <dir> {config.domain} {text_id(own)}"
         )
     if leaf.domain != config.domain:
         raise FederationConfigError(
