@@ -7,7 +7,7 @@ import pytest
 from qpq.wire import capnp_view
 from qpq.wire.capnp_build import CAPABILITY_ROOT, EMPTY
 from qpq.wire.rpc import RpcConnection
-from qpq.wire.rpc_capabilities import ENDLESS, NULL
+from qpq.wire.rpc_capabilities import ENDLESS, NULL, RELEASED
 from qpq.wire.rpc_errors import CallFailed
 from qpq.wire.rpc_events import (
     Broken,
@@ -236,8 +236,8 @@ def test_capabilities_travel_both_ways_and_are_released() -> None:
     for one in (*returned.caps, *returned.caps):
         pair.left.release(one)
     assert pair.run()[1] == [Dropped("new")]
-    with pytest.raises(CallFailed, match="was released"):
-        call(pair, returned.caps[1])
+    number = call(pair, returned.caps[1])
+    assert pair.left.events() == [Failed(number, RELEASED.failure)]
 
 
 def test_what_is_sent_twice_is_released_once_and_whole() -> None:
@@ -558,6 +558,7 @@ def importing(kind: int, *, called: bool = False) -> tuple[Alone, Remote]:
     alone.send(Bootstrap(0))  # the own bootstrap object is export 0
     alone.end.bootstrap()
     alone.send(Return(0, Payload(CAPABILITY_ROOT, (Descriptor(kind, 5),))))
+    alone.end.finish(1)
     if called:
         alone.end.call(Remote(5), 1, 1)
     alone.sent()
@@ -609,14 +610,49 @@ def test_a_capability_of_ours_behind_the_peers_promise_goes_back_as_ours() -> No
     assert sent.outcome.table == (Descriptor(NONE),)
 
 
-def test_a_disembargo_goes_back_to_an_import_and_to_an_open_question() -> None:
+def test_a_disembargo_goes_back_to_whose_the_capability_is() -> None:
     alone, cap = importing(SENDER_HOSTED)
-    alone.send(Call(1, PromisedAnswer(0), 1, 1, Payload()), Call(2, PromisedAnswer(0), 1, 1, Payload()))
-    last = alone.end._answers._last
-    open_question = alone.end.call(cap, 1, 1, keep=True)
-    alone.end.answer(last - 1, content_with(0), (cap,))
-    alone.end.answer(last, content_with(0), (Pipelined(open_question, (3,)),))
+    alone.send(Call(1, PromisedAnswer(0), 1, 1, Payload()))
+    alone.end.answer(alone.end._answers._last, content_with(0), (cap,))
     alone.sent()
-    assert alone.send(*[Disembargo(PromisedAnswer(number, (0,)), 7, reply=False) for number in (1, 2)]) == []
-    wire = alone.end._questions.where(Pipelined(open_question, (3,)))
-    assert alone.sent() == [Disembargo(ImportedCap(5), 7, reply=True), Disembargo(wire, 7, reply=True)]
+    assert alone.send(Disembargo(PromisedAnswer(1, (0,)), 7, reply=False)) == []
+    assert alone.sent() == [Disembargo(ImportedCap(5), 7, reply=True)]
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_what_an_open_question_is_to_bring_is_handed_out_as_a_promise(works: bool) -> None:
+    own = Payload(content_with(0), (Descriptor(RECEIVER_HOSTED, 0),))
+    outcome, settled = (own, Descriptor(SENDER_HOSTED, 0)) if works else (FAULT, FAULT)
+    alone, cap = importing(SENDER_HOSTED)
+    alone.send(Call(1, PromisedAnswer(0), 1, 1, Payload()))
+    question = alone.end.call(cap, 1, 1)
+    alone.end.answer(alone.end._answers._last, content_with(0), (Pipelined(question, (0,)),))
+    (returned,) = [message for message in alone.sent() if isinstance(message, Return)]
+    assert isinstance(returned.outcome, Payload)
+    assert returned.outcome.table == (Descriptor(SENDER_PROMISE, 1),)
+    alone.send(Return(0, outcome))
+    assert Resolve(1, settled) in alone.sent()
+
+
+def test_a_question_that_is_given_up_breaks_what_it_was_to_bring() -> None:
+    alone, cap = importing(SENDER_HOSTED)
+    question = alone.end.call(cap, 1, 1)
+    promise = alone.end.promise()
+    alone.end.resolve(promise, Pipelined(question, (0,)))
+    waiting = alone.end.call(promise, 1, 1)
+    assert alone.end.events() == []
+    alone.end.finish(question)
+    (failed,) = alone.end.events()
+    assert isinstance(failed, Failed)
+    assert (failed.question, failed.failure.reason) == (waiting, "the call that was to bring it was given up")
+
+
+def test_what_was_released_is_broken_wherever_it_is_used() -> None:
+    alone, cap = importing(SENDER_HOSTED)
+    alone.end.release(cap)
+    promise = alone.end.promise()
+    alone.end.resolve(promise, cap)
+    numbers = [alone.end.call(target, 1, 1) for target in (cap, promise)]
+    assert alone.end.events() == [Failed(number, RELEASED.failure) for number in numbers]
+    alone.end.call(Own("end"), 1, 1, content_with(0), (cap,))
+    assert call_of(alone.end.events()).caps == (RELEASED,)

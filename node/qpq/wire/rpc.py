@@ -23,7 +23,7 @@ from qpq.wire.rpc_answers import Answers, Params
 from qpq.wire.rpc_capabilities import Capabilities
 from qpq.wire.rpc_codec import decode_message, encode_message
 from qpq.wire.rpc_errors import CallDisconnected, RpcProtocolError
-from qpq.wire.rpc_events import Broken, Ended, Own, Pipelined, Promise, Remote, Resolved
+from qpq.wire.rpc_events import Broken, Ended, Own, Promise, Remote, Resolved
 from qpq.wire.rpc_limits import RpcLimits
 from qpq.wire.rpc_messages import (
     Abort,
@@ -231,13 +231,10 @@ class RpcConnection:
     def _loop_back(self, target: ImportedCap | PromisedAnswer, embargo: int) -> None:
         """Send a disembargo on to where the calls before it went: back to the peer."""
         found = self._caps.exported(target.number) if isinstance(target, ImportedCap) else self._answers.done_at(target)
-        match self._caps.settled(found):
-            case Remote(number):
-                self._send(Disembargo(ImportedCap(number), embargo, reply=True))
-            case Pipelined() as pipelined:
-                self._send(Disembargo(self._questions.where(pipelined), embargo, reply=True))
-            case _:
-                raise RpcProtocolError("a disembargo for a capability that is none of the sender's")
+        capability = self._caps.settled(found)
+        if not isinstance(capability, Remote):
+            raise RpcProtocolError("a disembargo for a capability that is none of the sender's")
+        self._send(Disembargo(ImportedCap(capability.number), embargo, reply=True))
 
     def _unimplemented(self, message: RpcMessage) -> None:
         """The peer does not know what this end has sent."""

@@ -129,11 +129,10 @@ class Answers:
 
     def call_own(self, question: Question, capability: Capability, params: Params) -> None:
         """Take a call of this side to an object or promise of its own."""
-        answer = self._new(NOWHERE, params)
+        caps = tuple([self._caps.hold(cap) for cap in params.caps])
+        answer = self._new(NOWHERE, Params(params.interface, params.method, params.content, caps))
         answer.question = question
         question.local = answer
-        for cap in params.caps:
-            self._caps.hold(cap)
         self.deliver(answer, capability)
 
     def _new(self, wire: int, params: Params | None) -> Answer:
@@ -200,9 +199,8 @@ class Answers:
         if len(content) > self._limits.message - ROOM:
             self.fail(number, Failure(0, f"results of {len(content)} bytes are more than a message may have"))
             return
-        for cap in caps:
-            self._caps.hold(cap)
-        answer.content, answer.caps = content if caps or answer.keeps else EMPTY, caps
+        answer.content = content if caps or answer.keeps else EMPTY
+        answer.caps = tuple([self._caps.hold(self._lasting(cap)) for cap in caps])
         self._close(answer, Payload(content))
 
     def fail(self, number: int, failure: Failure) -> None:
@@ -302,9 +300,22 @@ class Answers:
     def _pick(self, answer: Answer, path: tuple[int, ...]) -> Capability:
         return pick(answer.failure, answer.content, answer.caps, path)
 
+    def _lasting(self, capability: Capability) -> Capability:
+        """Return what a capability has become; one that a question is to bring is a promise of our own meanwhile."""
+        found = self._caps.settled(capability)
+        if isinstance(found, Pipelined):
+            promise = Promise()
+            self.questions.follow(found, promise)
+            return promise
+        return found
+
     def resolve(self, promise: Promise, outcome: Capability) -> None:
-        """Settle a promise and send on what waited for it."""
-        self._caps.resolve(promise, outcome)
+        """Settle a promise, now or with the question that is to bring it, and send on what waited for it."""
+        found = self._caps.settled(outcome)
+        if isinstance(found, Pipelined):
+            self.questions.follow(found, promise)
+            return
+        self._caps.resolve(promise, found)
         waiting, promise.waiting = promise.waiting, []
         for go_on in waiting:
             go_on(promise)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NULL: Final = Broken(Failure(0, "called a null capability"))
 ENDLESS: Final = Broken(Failure(0, "the capability is a promise of itself"))
+RELEASED: Final = Broken(Failure(0, "the capability was released"))
 MAX_CHAIN: Final = 32
 """Promises that became promises, one after the other; a longer way is taken for a circle."""
 
@@ -95,8 +96,8 @@ class Capabilities:
                 found = capability.outcome
             elif isinstance(capability, Pipelined):
                 found = self.settle(capability)
-            elif isinstance(capability, Remote) and capability.number in self.imports:
-                found = self.imports[capability.number].outcome
+            elif isinstance(capability, Remote):
+                found = self.imports[capability.number].outcome if capability.number in self.imports else RELEASED
             if found is None:
                 return capability
             capability = found
@@ -138,11 +139,11 @@ class Capabilities:
                 self.drop(descriptor.number, 1)
 
     def resolve(self, promise: Promise, outcome: Capability) -> None:
-        """Tell the peer what a promise that it holds became."""
+        """Let a promise become something, and tell the peer if it holds it."""
         number = self._numbers.pop(promise, None)
-        promise.outcome = outcome
+        promise.outcome, promise.let_go = self.hold(outcome), self.release
         if number is not None:
-            found = self.settled(outcome)
+            found = self.settled(promise)
             self._send(Resolve(number, found.failure if isinstance(found, Broken) else self.describe(found)))
 
     # the peer's
@@ -155,7 +156,7 @@ class Capabilities:
         if kind == RECEIVER_HOSTED:
             return self.exported(number)
         if descriptor.answer is not None:
-            return self.answer_of(descriptor.answer)
+            return self.hold(self.answer_of(descriptor.answer))
         if number not in self.imports:
             if len(self.imports) >= self._limits.imports:
                 raise RpcProtocolError(f"{len(self.imports)} capabilities were sent, more are not allowed")
@@ -164,10 +165,13 @@ class Capabilities:
         self.imports[number].holds += 1
         return Remote(number)
 
-    def hold(self, capability: Capability) -> None:
-        """Use a capability of the peer's once more."""
-        if isinstance(capability, Remote) and capability.number in self.imports:
+    def hold(self, capability: Capability) -> Capability:
+        """Use a capability of the peer's once more; return it, or what stands for one that was released."""
+        if isinstance(capability, Remote):
+            if capability.number not in self.imports:
+                return RELEASED
             self.imports[capability.number].holds += 1
+        return capability
 
     def release(self, capability: Capability) -> None:
         """Use a capability of the peer's no longer; the last use gives it back."""

@@ -35,10 +35,19 @@ class Pipelined:
 
 @dataclass(eq=False, slots=True)
 class Promise:
-    """A capability of this side that is not known yet; ``RpcConnection.resolve`` settles it."""
+    """A capability of this side that is not known yet; ``RpcConnection.resolve`` settles it.
+
+    What it became is used as long as somebody has the promise: ``let_go`` gives it back.
+    """
 
     outcome: Capability | None = None
+    let_go: Callable[[Capability], None] | None = None
     waiting: list[Callable[[Capability], None]] = field(default_factory=list)
+
+    def __del__(self) -> None:
+        """Give back what it became."""
+        if self.let_go is not None and self.outcome is not None:
+            self.let_go(self.outcome)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from qpq.wire.capnp_build import EMPTY
 from qpq.wire.rpc_answers import NOWHERE, ROOM, Params, pick
 from qpq.wire.rpc_capabilities import NULL
 from qpq.wire.rpc_errors import CallFailed, CallOverloaded, CallUnimplemented, RpcProtocolError
-from qpq.wire.rpc_events import Failed, Own, Pipelined, Promise, Remote, Returned
+from qpq.wire.rpc_events import Broken, Failed, Own, Pipelined, Promise, Remote, Returned
 from qpq.wire.rpc_messages import (
     Bootstrap,
     Call,
@@ -38,7 +38,7 @@ class Question:
     """A question: ``wire`` is its number on the wire until it was returned, NOWHERE for a call to this side's own.
 
     ``table`` is what the peer got with it, ``forward`` the answer that it is asked for, ``paths`` where calls were
-    pipelined to, ``local`` the answer of a call to an own object.
+    pipelined to, ``local`` the answer of a call to an own object, ``followers`` promises that it is to settle.
     """
 
     number: int
@@ -54,6 +54,7 @@ class Question:
     caps: tuple[Capability, ...] = ()
     failure: Failure | None = None
     paths: set[tuple[int, ...]] = field(default_factory=set)
+    followers: list[tuple[tuple[int, ...], Promise]] = field(default_factory=list)
 
 
 class Questions:
@@ -100,8 +101,6 @@ class Questions:
         if len(params.content) > self._limits.message - ROOM:
             raise CallFailed(f"parameters of {len(params.content)} bytes are more than a message may have")
         found = self._caps.settled(target)
-        if isinstance(found, Remote) and found.number not in self._caps.imports:
-            raise CallFailed("the capability was released")
         question = self._new(on_wire=isinstance(found, (Remote, Pipelined)))
         question.keep, question.deadline = keep, deadline
         if isinstance(found, (Remote, Pipelined)):
@@ -160,6 +159,10 @@ class Questions:
             return self._answers.capability_in(question.local, pipelined.path)
         return None
 
+    def follow(self, pipelined: Pipelined, promise: Promise) -> None:
+        """Let an open question settle a promise."""
+        self._all[pipelined.question].followers.append((pipelined.path, promise))
+
     # answers
 
     def returned(self, message: Return) -> None:
@@ -203,9 +206,11 @@ class Questions:
 
     def _settled(self, question: Question, outcome: Payload | Failure, caps: tuple[Capability, ...]) -> None:
         question.is_returned = True
-        question.deadline = None
+        question.deadline = question.local = None
         if not question.keep:
             del self._all[question.number]
+        for path, promise in question.followers:
+            self._answers.resolve(promise, pick(*_parts(outcome), caps, path))
         if question.forward is not None:
             answer = question.forward
             answer.forward = None
@@ -219,7 +224,8 @@ class Questions:
             question.failure = outcome
             self._tell(Failed(question.number, outcome))
         else:
-            question.content, question.caps = outcome.content, caps
+            if question.keep:
+                question.content, question.caps = outcome.content, tuple([self._caps.hold(cap) for cap in caps])
             self._tell(Returned(question.number, outcome.content, caps))
 
     def refused(self, wire: int) -> None:
@@ -237,9 +243,15 @@ class Questions:
     def finish(self, number: int) -> None:
         """Need an answer no longer."""
         question = self._all.pop(number, None)
-        if question is None or question.is_returned:
+        if question is None:
+            return
+        if question.is_returned:
+            for cap in question.caps:
+                self._caps.release(cap)
             return
         question.is_finished = True
+        for _, promise in question.followers:
+            self._answers.resolve(promise, Broken(Failure(0, "the call that was to bring it was given up")))
         if question.wire != NOWHERE:
             self._send(Finish(question.wire))
         elif question.local is not None:
@@ -247,12 +259,10 @@ class Questions:
 
     def expire(self, now: float) -> None:
         """Give up what is due."""
-        due = [
-            question for question in self._all.values() if question.deadline is not None and question.deadline <= now
-        ]
-        for question in due:
-            self.finish(question.number)
-            self._tell(Failed(question.number, Failure(0, "no answer in time"), timed_out=True))
+        for question in list(self._all.values()):  # one that ends can end others with it
+            if question.deadline is not None and question.deadline <= now:
+                self.finish(question.number)
+                self._tell(Failed(question.number, Failure(0, "no answer in time"), timed_out=True))
 
     def next_deadline(self) -> float | None:
         """Return the earliest deadline."""
@@ -284,3 +294,7 @@ class Questions:
         if capability not in self._embargoes.values():
             for answer in self._answers.embargoed.pop(capability):
                 self._answers.deliver(answer, capability)
+
+
+def _parts(outcome: Payload | Failure) -> tuple[Failure | None, bytes]:
+    return (outcome, EMPTY) if isinstance(outcome, Failure) else (None, outcome.content)
