@@ -197,6 +197,7 @@ def wind_up(users: tuple[User, User], rounds: int, *, give_up: bool) -> None:
             for question in there.asked if give_up else there.asked - there.open:
                 there.connection.finish(question)
                 there.open.discard(question)
+                there.take(there.connection.events())
             while len(there.caps) > 1:
                 there.do("release", 0)
 
