@@ -133,6 +133,35 @@ def test_the_jail_gets_every_directory_that_the_node_writes_to(router: Router) -
     assert ran.args("procd_add_restart_mount_trigger") == [["/mnt/a", "/mnt/b"]]
 
 
+def test_the_jail_gets_the_certificates_of_a_relay(router: Router) -> None:
+    router.options("option federation_ca '/etc/ssl/qpq/ca.pem'", "option federation_certificate '/etc/qpq/own.pem'")
+    assert router.run("start").args("procd_add_jail_mount") == [JAIL_RO, ["/etc/ssl/qpq"], ["/etc/qpq"]]
+    router.options(f"option data_dir '{router.root}/etc/qpq'", f"option federation_ca '{router.root}/etc/qpq/ca.pem'")
+    assert router.run("start").args("procd_add_jail_mount") == [JAIL_RO]
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        ((), "15"),
+        (("option drain_timeout '60s'",), "15"),
+        (("option federation_ca '/etc/qpq/ca.pem'",), "36"),
+        (("option federation_ca '/etc/qpq/ca.pem'", "option drain_timeout '2m'"), "126"),
+        (("option federation_ca '/etc/qpq/ca.pem'", "option drain_timeout '90'"), "96"),
+        (("option federation_ca '/etc/qpq/ca.pem'", "option drain_timeout '5s'"), "15"),
+        (
+            ("option domain 'a.example'", "config relay 'b'", "option domain 'b.example'", f"list key '{'a' * 52}'"),
+            "36",
+        ),
+    ],
+)
+def test_a_relay_may_take_its_time_to_stop(router: Router, lines: tuple[str, ...], seconds: str) -> None:
+    router.options(*lines)
+    ran = router.run("start")
+    assert ran.log() == []
+    assert ran.params()["term_timeout"] == [seconds]
+
+
 def test_directories_and_what_root_left_in_them_are_the_nodes(router: Router) -> None:
     data = router.root / "etc/qpq"
     data.mkdir(0o755)
