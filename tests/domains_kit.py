@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from qpq.crypto.identity import Address, Identity, SecretIdentity
 from qpq.daemon.federation_queue import FederationQueue
-from qpq.daemon.rpc_binding import RpcBinding
 from qpq.federation.authority import issue, make_authority
 from qpq.federation.federation import ALPN, Federation
 from qpq.federation.ports import Answer, Parts
@@ -23,6 +22,7 @@ from qpq.link.endpoint import Endpoint
 from qpq.link.limits import LinkLimits
 from qpq.link.ports import Credentials
 from qpq.link.streams import Service
+from qpq.rpc.binding import RpcBinding
 from qpq.store.database import Database
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_hash, sign_envelope
 from qpq.wire.outside import OutsideEnvelope, OutsideReceipt

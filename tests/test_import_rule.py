@@ -24,7 +24,9 @@ MAY_IMPORT = {
     "store": {"crypto", "wire", "mesh"},
     "rpc": {"wire"},
     "federation": {"crypto", "wire", "mesh", "rpc"},
-    "daemon": {"crypto", "wire", "mesh", "link", "discovery", "store", "federation", "rpc"},
+    "home": {"crypto", "wire", "rpc"},
+    "sdk": {"crypto", "wire", "rpc", "link"},
+    "daemon": {"crypto", "wire", "mesh", "link", "discovery", "store", "federation", "home", "rpc"},
     "console": set(),
 }
 # The console reads the option table and the file those options stand in, to find the socket; everything else it asks

@@ -62,8 +62,10 @@ class Node:
         self.keyring.add_user("anna")
         self.store = Database(":memory:", max_bytes=1 << 20)
         self.durable = True
-        self.saver = None
-        self.federation = None
+        self.saver: Any = None
+        self.federation: Any = None
+        self.client_port: Any = None
+        self.config = SimpleNamespace(data_dir=str(path))
         self.shell = Shell()
         self.peers: set[str] = set()
         self.read: list[list[tuple[Address, str]]] = []
@@ -110,9 +112,6 @@ class Node:
 
     def add_user(self, user: Any) -> None:
         self.shell.events.append(events.UserAdded(user.secret.seed))
-
-    def snapshot_document(self) -> None:
-        return None
 
     def mark_read(self, user: Address, entries: list[InboxEntry]) -> None:
         self.store.mark_read(user, [entry.number for entry in entries])

@@ -91,6 +91,7 @@ def test_every_command_of_the_console_is_in_the_table() -> None:
     ]
     users = ["add", "remove", "list", "export", "import"]
     expected = {"status", "version", "metrics", "watch", "become", "doctor", "verify", "privacy"}
+    expected |= {"client.token.add", "client.token.list", "client.token.revoke"}
     expected |= {"lock.set", "lock.key_file", "lock.off", "unlock", "wipe", "federation.status"}
     assert set(COMMANDS) == expected | {f"mesh.{word}" for word in mesh} | {f"mesh.user.{word}" for word in users}
 

@@ -193,6 +193,15 @@ COMMANDS: tuple[Command, ...] = (
         (Option("--file", Kind.FILE, "from the file (else standard input)"), _SECRET),
     ),
     Command(
+        ("client", "token", "add"), "client.token.add", Role.ADMIN, "make an access token for a client, shown once",
+        (_USER, Argument("key", Kind.KEY, required=False)),
+    ),
+    Command(("client", "token", "list"), "client.token.list", Role.ADMIN, "list the access tokens, without the secret"),
+    Command(
+        ("client", "token", "revoke"), "client.token.revoke", Role.ADMIN, "take an access token away, at once",
+        (Argument("id", Kind.TOKEN),),
+    ),
+    Command(
         ("verify",), "verify", Role.USER, "show the safety number with a peer; with what the peer shows: compare",
         (_PEER, Argument("number", Kind.TEXT, required=False, rest=True)),
         (

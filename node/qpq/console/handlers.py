@@ -16,6 +16,7 @@ from qpq.console.words import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from qpq.console.context import Context
     from qpq.console.document import Document, Json
@@ -244,6 +245,12 @@ def _doctor(context: Context, invocation: Invocation) -> int:
     return doctor(context, as_json=context.json or invocation.flag("--json"))
 
 
+def _clients() -> ModuleType:
+    from qpq.console import render_clients  # noqa: PLC0415 (most nodes have no clients)
+
+    return render_clients
+
+
 _HANDLERS: dict[str, Handler] = {
     "mesh send": _send,
     "mesh inbox": _inbox,
@@ -277,6 +284,9 @@ _RENDERERS: dict[str, Renderer] = {
     "mesh inbox": render.inbox,
     "mesh outbox": render.outbox,
     "mesh user list": render.users,
+    "client token add": lambda result, now: _clients().added(result, now),
+    "client token list": lambda result, now: _clients().tokens(result, now),
+    "client token revoke": lambda result, now: _clients().revoked(result, now),
     "mesh route": render_mesh.routes,
     "mesh ping": render_mesh.ping,
     "mesh trace": render_mesh.trace,

@@ -24,6 +24,7 @@ MAX_PETNAME_BYTES = 32
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
 _MESSAGE = re.compile(r"[a-z2-7]{4,26}", re.ASCII)
+_TOKEN = re.compile(r"[a-z2-7]{8}", re.ASCII)
 _USER = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
 
 
@@ -38,6 +39,7 @@ class Kind(Enum):
     TOPIC = "topic"
     CHANNEL = "channel"
     KEY = "key"
+    TOKEN = "id"  # noqa: S105 (a word of help)
     TEXT = "text"
     TTL = "ttl"
     SECONDS = "seconds"
@@ -144,6 +146,12 @@ def _share(word: str) -> str:
     return word
 
 
+def _token(word: str) -> str:
+    if not _TOKEN.fullmatch(word):
+        raise UsageError(f"id {word!r}: write the 8 characters that client token list shows")
+    return word
+
+
 def _petname(word: str) -> str:
     if len(word.encode("utf-8")) > MAX_PETNAME_BYTES:
         raise UsageError(f"petname: at most {MAX_PETNAME_BYTES} bytes in UTF-8")
@@ -163,4 +171,5 @@ _CONVERTERS: dict[Kind, Callable[[str], str | int]] = {
     Kind.TOPIC: _topic,
     Kind.CHANNEL: _share,
     Kind.KEY: _share,
+    Kind.TOKEN: _token,
 }

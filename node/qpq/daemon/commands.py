@@ -32,6 +32,7 @@ MAX_LIMIT = 1000
 
 _USER_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _MESSAGE = re.compile(r"[A-Za-z2-7]{4,26}")
+_TOKEN = re.compile(r"[a-z2-7]{8}")
 _PETNAME_LENGTH = 32
 
 
@@ -237,6 +238,13 @@ COMMANDS: Mapping[str, Command] = {
     "mesh.forget": Command(Role.ADMIN, False, {"address": _ADDRESS}),
     "mesh.user.add": Command(Role.ADMIN, False, {"name": _USER}),
     "mesh.user.remove": Command(Role.ADMIN, False, {"name": _USER}),
+    "client.token.add": Command(
+        Role.ADMIN, False, {"name": _USER, "key": Text(MAX_PEER, optional=True, allowed="the id of a key")}
+    ),
+    "client.token.list": Command(Role.ADMIN, False, {}),
+    "client.token.revoke": Command(
+        Role.ADMIN, False, {"id": Text(8, pattern=_TOKEN, allowed="the 8 characters that name a token")}
+    ),
     "mesh.user.list": Command(Role.READ_ONLY, False, {}),
     "mesh.user.export": Command(Role.ADMIN, False, {"name": _USER, "passphrase": _SECRET}),
     "mesh.user.import": Command(

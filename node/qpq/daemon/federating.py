@@ -14,7 +14,6 @@ from qpq.daemon.federation_files import FederationConfigError
 from qpq.daemon.federation_queue import FederationQueue
 from qpq.daemon.histogram import Histogram
 from qpq.daemon.metrics import Series
-from qpq.daemon.rpc_binding import RpcBinding
 from qpq.errors import QpqError
 from qpq.federation.federation import ALPN, Federation
 from qpq.federation.ports import Answer, Parts
@@ -23,6 +22,7 @@ from qpq.link.certificates import make_certificate
 from qpq.link.ports import Credentials
 from qpq.link.streams import Service
 from qpq.mesh import effects, events
+from qpq.rpc.binding import RpcBinding
 from qpq.wire.outside import OutsideEnvelope, OutsideReceipt
 from qpq.wire.rpc_services import FEDERATION_SERVICE
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from qpq.daemon.commands import Args, Caller
     from qpq.daemon.control import Handlers as Table
+    from qpq.daemon.handlers_client import ClientHandlers
     from qpq.daemon.node import Node
     from qpq.link.ports import LinkRow
     from qpq.mesh.rows import PeerRow
@@ -62,7 +63,15 @@ class Handlers(Acting):
             **self.mesh.table(),
             **self.people.table(),
             **self._node.protection.table(),
+            "client.token.add": lambda _caller, args: self._clients().add(args),
+            "client.token.list": lambda _caller, _args: self._clients().list(),
+            "client.token.revoke": lambda _caller, args: self._clients().revoke(args),
         }
+
+    def _clients(self) -> ClientHandlers:
+        from qpq.daemon.handlers_client import ClientHandlers  # noqa: PLC0415 (most nodes have no clients)
+
+        return ClientHandlers(self._node)
 
     # --- for watchers ----------------------------------------------------------------------------
 
@@ -168,6 +177,7 @@ class Handlers(Acting):
             metrics.Series("memory_available_bytes", "MemAvailable of the machine.", memory.read().available),
         ]
         gauges += node.federation.gauges() if node.federation is not None else []
+        gauges += node.client_port.gauges() if node.client_port is not None else []
         text = metrics.render([*gauges, *metrics.from_counters(self._counters())])
         return text if node.federation is None else text + "".join(node.federation.metrics())
 
@@ -176,7 +186,8 @@ class Handlers(Acting):
         links = {f"link.{name}": value for name, value in node.links.counters.items()}
         discovery = {f"discovery.{name}": value for name, value in node.discovery_counters().items()}
         outside = node.federation.counters if node.federation is not None else {}
-        return {**node.shell.counters, **links, **discovery, **node.control.counters, **outside}
+        clients = node.client_port.counters if node.client_port is not None else {}
+        return {**node.shell.counters, **links, **discovery, **node.control.counters, **outside, **clients}
 
     def _peers(self, caller: Caller, _args: Args) -> object:
         node = self._node

@@ -52,7 +52,8 @@ class MeshHandlers(Acting):
     def _store(self, caller: Caller, _args: Args) -> object:
         node = self._node
         row = node.core.store_rows(node.now())
-        document = {**asdict(node.settled().counts()), "durable": node.durable, "snapshot": node.snapshot_document()}
+        snapshot = node.saver.document() if node.saver is not None else None
+        document = {**asdict(node.settled().counts()), "durable": node.durable, "snapshot": snapshot}
         document.update(
             {
                 "relayed_oldest_s": row.oldest,

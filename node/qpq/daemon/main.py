@@ -281,9 +281,9 @@ class _Daemon:
         return self._stopping
 
     def _drain_seconds(self) -> int:
-        """Return how long a node may take before it stops to finish what other domains rely on."""
+        """Return how long a node may take before it stops to finish what clients and other domains rely on."""
         config = self._config
-        return config.drain_timeout if config.relays or config.federation_ca else 0
+        return config.drain_timeout if config.relays or config.federation_ca or config.client_port else 0
 
     def _asked_to_stop(self, number: int) -> None:
         if self._stop.is_set():

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpq.crypto.identity import Address, Identity
+    from qpq.daemon.client_port import ClientPort
     from qpq.daemon.control import Handlers as Table
     from qpq.daemon.federating import Federating
     from qpq.daemon.handlers import Handlers
@@ -54,7 +55,6 @@ GOODBYE_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
 """How long links may take to deliver what they hold when the node stops."""
 
-_MIB = 1 << 20
 _WAYS = ("netlink", "beacon", "group", "mdns")
 _ROLES = {"leaf": Role.LEAF, "relay": Role.RELAY, "hub": Role.HUB}
 
@@ -86,6 +86,7 @@ class Node:
         self.shell: Shell
         self.discovery: Discovery
         self.control: ControlServer
+        self.client_port: ClientPort | None = None
         self._handlers: Handlers | None = None
         self.federation: Federating | None = None
 
@@ -100,10 +101,13 @@ class Node:
         await self._open_control()
         self._wake_core()
         self._federate()
-        wanted = self._discovery_wanted()
+        if self.config.client_port:
+            from qpq.daemon.client_port import ClientPort  # noqa: PLC0415 (most nodes have no clients)
+
+            self.client_port = ClientPort(self)
         self.published.begin()
         self.pressure.look()
-        self.later("discovery", DISCOVERY_SECONDS, lambda: self._start_discovery(wanted))
+        self.later("discovery", DISCOVERY_SECONDS, self._start_discovery)
 
     async def stop(self, until: float) -> None:
         """Say goodbye, persist and close all that came up; others are waited for until then, on the loop's clock."""
@@ -139,7 +143,9 @@ class Node:
         self._federate()
 
     async def drain(self) -> None:
-        """Finish what is under way with other domains, before ``stop``."""
+        """Finish what is under way with clients and other domains, before ``stop``."""
+        if self.client_port is not None:
+            await self.client_port.stop(float(self.config.drain_timeout))
         if self.federation is not None:
             await self.federation.drain(float(self.config.drain_timeout))
 
@@ -235,10 +241,6 @@ class Node:
         self.shell.settle()
         return self.store
 
-    def snapshot_document(self) -> dict[str, object] | None:
-        """Return what lies on flash of a store in RAM; None: there is no second place."""
-        return self.saver.document() if self.saver is not None else None
-
     def mark_read(self, user: Address, entries: list[InboxEntry]) -> None:
         """Note that a user has seen messages; from then on they may give way."""
         if self.saver is not None:
@@ -276,8 +278,8 @@ class Node:
         )
         self.role = _ROLES.get(self.config.role, Role.LEAF if allowed.leaf else Role.RELAY)
         if allowed.leaf and self.config.role == "auto":
-            available = found.available // _MIB
-            self.log.warning("%d MB of memory are available: this node is a leaf and carries nothing", available)
+            megabytes = found.available >> 20
+            self.log.warning("%d MB of memory are available: this node is a leaf and carries nothing", megabytes)
         if self.saver is not None:
             self.limits = self.saver.narrowed(self.limits)
         boot = self.kept.next_boot()
@@ -342,10 +344,10 @@ class Node:
             domain=config.domain,
         )
 
-    def _start_discovery(self, wanted: DiscoveryConfig) -> None:
+    def _start_discovery(self) -> None:
         from qpq.discovery.discovery import Discovery  # noqa: PLC0415 (see DISCOVERY_SECONDS)
 
-        self.discovery = Discovery(wanted, self.shell.put, self._network_changed, random=os.urandom)
+        self.discovery = Discovery(self._discovery_wanted(), self.shell.put, self._network_changed, random=os.urandom)
         self._looking = self._loop.create_task(self.discovery.start(), name="discovery start")
 
     async def _stop_discovery(self, looking: asyncio.Task[None], until: float) -> None:

@@ -70,6 +70,16 @@ OPTIONS: tuple[Option, ...] = (
         reload=True,
     ),
     Option(
+        name="client_port",
+        kind=Kind.BOOL,
+        default=False,
+        help="Serve people's own devices, on the same UDP port (ALPN `capnp`); `qpq client token add` lets them in.",
+        flag="--client-port",
+        negative="--no-client-port",
+        env="QPQ_CLIENT_PORT",
+        env_negative="QPQ_NO_CLIENT_PORT",
+    ),
+    Option(
         name="mdns",
         kind=Kind.BOOL,
         default=True,
@@ -334,6 +344,7 @@ class Config:
     firewall_zone: tuple[str, ...] = ("lan",)
     listen: str = "[::]:7000"
     peer: tuple[str, ...] = ()
+    client_port: bool = False
     mdns: bool = True
     beacon: bool = True
     group: bool = True

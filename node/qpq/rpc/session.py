@@ -79,6 +79,15 @@ class RpcSession:
         self._act(self._connection.events())
 
     @property
+    def max_message(self) -> int:
+        """Bytes of one message that is taken; as in the limits, unless it was set."""
+        return self._connection.max_message
+
+    @max_message.setter
+    def max_message(self, most: int) -> None:
+        self._connection.max_message = most
+
+    @property
     def is_open(self) -> bool:
         """Whether calls can be made."""
         return self._connection.is_open

@@ -2,7 +2,8 @@
 
 Before anything else ``qpq.wipe`` is written, which says where the live store lies, so that a wipe that was killed is
 finished by the next one, or by the next start. Then, each overwritten with zeros, flushed to the medium and removed:
-the vault and the identities, then the store with sessions and prekeys, its log, and the node's own log file.
+the vault and the identities, then the store with sessions and prekeys, its log, the tokens of clients, and the node's
+own log file.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MARK: Final = "qpq.wipe"
 STORE: Final = "qpq.db"
 SNAPSHOT: Final = "qpq.snap"
+CLIENTS: Final = "clients.json"
 _BESIDE: Final = ("", ".new")
 _SQLITE: Final = ("", "-wal", "-shm", "-journal")
 _LOGS: Final = ("qpq.log", "qpq.log.1")
@@ -74,8 +76,9 @@ def _data(data_dir: str) -> Iterator[str]:
     """Go through the store, its log and what else the node wrote; others' files stay."""
     for ending in _SQLITE:
         yield os.path.join(data_dir, STORE + ending)
-    for ending in _BESIDE:
-        yield os.path.join(data_dir, SNAPSHOT + ending)
+    for name in (SNAPSHOT, CLIENTS):
+        for ending in _BESIDE:
+            yield os.path.join(data_dir, name + ending)
     with suppress(OSError):
         for name in sorted(os.listdir(data_dir)):
             if name.startswith(_DAMAGED) or name in _LOGS:

@@ -59,13 +59,13 @@ def _table(data: bytes | bytearray, max_bytes: int) -> tuple[list[int], int]:
 
 
 class MessageSplitter:
-    """Cuts a stream of bytes into messages of at most ``max_bytes``, table included."""
+    """Cuts a stream of bytes into messages of at most ``max_bytes``, table included; it may be changed meanwhile."""
 
-    __slots__ = ("_buffer", "_max_bytes", "_wanted")
+    __slots__ = ("_buffer", "_wanted", "max_bytes")
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._buffer = bytearray()
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._wanted = WORD
 
     @property
@@ -79,7 +79,7 @@ class MessageSplitter:
         buffer += data
         messages = []
         while len(buffer) >= self._wanted:
-            sizes, head = _table(buffer, self._max_bytes)
+            sizes, head = _table(buffer, self.max_bytes)
             self._wanted = head + sum(sizes)
             if sizes and len(buffer) >= self._wanted:
                 messages.append(bytes(buffer[: self._wanted]))

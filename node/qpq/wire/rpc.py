@@ -76,6 +76,15 @@ class RpcConnection:
             self.abort(str(fault))
         return self.events()
 
+    @property
+    def max_message(self) -> int:
+        """Bytes of one message that is taken: as in the limits, unless it was set for peers that are to prove more."""
+        return self._splitter.max_bytes
+
+    @max_message.setter
+    def max_message(self, most: int) -> None:
+        self._splitter.max_bytes = most
+
     def events(self) -> list[RpcEvent]:
         """Return what has happened, for instance by a call to an object of this side."""
         events = self._events[:]

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from qpq.link.streams import Stream
     from qpq.rpc.session import RpcSession
+
+
+class PausableStream(Protocol):
+    """What is needed of ``link.streams.Stream``."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that more should wait too."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        ...
+
+    def pause(self) -> None:
+        """Let the peer send no more, until ``resume``."""
+        ...
+
+    def resume(self) -> None:
+        """Let the peer send again."""
+        ...
+
+    def close(self, reason: str) -> None:
+        """End the connection."""
+        ...
 
 
 class RpcBinding:
@@ -14,7 +38,7 @@ class RpcBinding:
 
     session: RpcSession
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: PausableStream) -> None:
         self._stream = stream
 
     # for the session

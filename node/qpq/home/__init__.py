@@ -1,0 +1,1 @@
+"""The client port: inboxes, names and endpoints for people's own devices, over Cap'n Proto RPC (NodeService)."""

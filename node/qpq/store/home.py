@@ -1,0 +1,206 @@
+"""Inboxes of clients and where clients can be reached, for the client port.
+
+The tables are made with the first row: a node without clients has none, and they take no pages of its store. A message
+stays until it is acknowledged or its time is up (``ends``, seconds of life). The number of the last message of an
+inbox outlives the messages, so that numbers go on without gaps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from qpq.store.faults import StoreFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from sqlite3 import Connection
+
+    from qpq.store.database import Database
+
+MAX_MESSAGES: Final = 1000
+"""Messages that wait in one inbox."""
+_PARTS: Final = 2
+"""One inbox may take half of the room."""
+_ROW_BYTES: Final = 150
+"""What a row takes beside its data."""
+
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS home_message (
+        recipient BLOB NOT NULL,
+        seq INTEGER NOT NULL,
+        ends INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (recipient, seq)
+    )""",
+    "CREATE INDEX IF NOT EXISTS home_message_ends ON home_message (ends)",
+    """CREATE TABLE IF NOT EXISTS home_inbox (
+        recipient BLOB PRIMARY KEY NOT NULL,
+        last INTEGER NOT NULL,
+        messages INTEGER NOT NULL,
+        size INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS home_endpoint (
+        identity BLOB PRIMARY KEY NOT NULL,
+        ends INTEGER NOT NULL,
+        address BLOB NOT NULL
+    ) WITHOUT ROWID""",
+)
+_TAKEN = (
+    "INSERT INTO home_inbox (recipient, last, messages, size) VALUES (?1, ?2, 1, ?3)"
+    " ON CONFLICT (recipient) DO UPDATE SET last = ?2, messages = messages + 1, size = size + ?3"
+)
+_GONE = "UPDATE home_inbox SET messages = messages - 1, size = size - ?2 WHERE recipient = ?1"
+_PUBLISH = (
+    "INSERT INTO home_endpoint (identity, ends, address) VALUES (?1, ?2, ?3)"
+    " ON CONFLICT (identity) DO UPDATE SET ends = ?2, address = ?3"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A message for an inbox; ``ends``: seconds of life after which nobody wants it any more."""
+
+    recipient: bytes
+    data: bytes
+    ends: int
+
+
+@dataclass(frozen=True, slots=True)
+class HomeCounts:
+    """What waits in all inboxes: messages and bytes, of ``room`` bytes at most."""
+
+    messages: int
+    size: int
+    room: int
+
+
+class HomeTables:
+    """The tables as the daemon uses them; ``room`` is how many bytes all inboxes may take. All raise StoreError."""
+
+    def __init__(self, database: Database, room: int) -> None:
+        self._database = database
+        self._room = room
+        with database.transaction() as connection:
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'home_endpoint'").fetchone()
+        self._made = found is not None
+
+    def post(self, messages: Sequence[Posted], life: int) -> list[int | StoreFullError]:
+        """Keep messages in one transaction; return the number of each in its inbox, or why there was no room."""
+        self._make()
+        with self._database.transaction() as connection:
+            return [self._post(connection, message, life) for message in messages]
+
+    def waiting(self, recipient: bytes, life: int, most: int, room: int) -> list[tuple[int, bytes]]:
+        """Return the oldest messages of an inbox with their numbers: at most ``most`` of at most ``room`` bytes.
+
+        The first is returned however long it is.
+        """
+        found: list[tuple[int, bytes]] = []
+        if not self._made:
+            return found
+        with self._database.transaction() as connection:
+            for seq, data in connection.execute(
+                "SELECT seq, data FROM home_message WHERE recipient = ? AND ends > ? ORDER BY seq LIMIT ?",
+                (recipient, life, most),
+            ):
+                room -= len(data)
+                if found and room < 0:
+                    break
+                found.append((seq, data))
+        return found
+
+    def last(self, recipient: bytes) -> int:
+        """Return the number of the newest message that an inbox has ever had; 0: none."""
+        if not self._made:
+            return 0
+        with self._database.transaction() as connection:
+            return _inbox(connection, recipient)[0]
+
+    def acknowledge(self, recipient: bytes, up_to: int) -> int:
+        """Delete an inbox's messages up to a number; return how many that were."""
+        return self._delete("recipient = ? AND seq <= ?", (recipient, up_to)) if self._made else 0
+
+    def forget(self, life: int) -> int:
+        """Delete what has expired; return how many messages that were."""
+        if not self._made:
+            return 0
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM home_endpoint WHERE ends <= ?", (life,))
+        return self._delete("ends <= ?", (life,))
+
+    def publish(self, identity: bytes, address: bytes, ends: int) -> None:
+        """Keep where somebody can be reached; an empty address takes it away."""
+        self._make()
+        with self._database.transaction() as connection:
+            if address:
+                connection.execute(_PUBLISH, (identity, ends, address))
+            else:
+                connection.execute("DELETE FROM home_endpoint WHERE identity = ?", (identity,))
+
+    def endpoint(self, identity: bytes, life: int) -> bytes:
+        """Return where somebody can be reached; empty: unknown."""
+        if not self._made:
+            return b""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT address FROM home_endpoint WHERE identity = ? AND ends > ?", (identity, life)
+            ).fetchone()
+        return bytes(row[0]) if row is not None else b""
+
+    def counts(self) -> HomeCounts:
+        """Return what waits."""
+        if not self._made:
+            return HomeCounts(0, 0, self._room)
+        with self._database.transaction() as connection:
+            messages, size = connection.execute(
+                "SELECT coalesce(sum(messages), 0), coalesce(sum(size), 0) FROM home_inbox"
+            ).fetchone()
+        return HomeCounts(messages, size, self._room)
+
+    def _make(self) -> None:
+        if not self._made:
+            with self._database.transaction() as connection:
+                for statement in _TABLES:
+                    connection.execute(statement)
+            self._made = True
+
+    def _post(self, connection: Connection, message: Posted, life: int) -> int | StoreFullError:
+        recipient, size = message.recipient, _ROW_BYTES + len(message.data)
+        last, messages, used = _inbox(connection, recipient)
+        if messages >= MAX_MESSAGES:
+            _delete(connection, "recipient = ? AND ends <= ?", (recipient, life))
+            last, messages, used = _inbox(connection, recipient)
+        if messages >= MAX_MESSAGES:
+            return StoreFullError(f"the inbox is full: {messages} messages wait to be acknowledged")
+        if used + size > self._room // _PARTS:
+            return StoreFullError("the inbox is full: too many bytes wait to be acknowledged")
+        (taken,) = connection.execute("SELECT coalesce(sum(size), 0) FROM home_inbox").fetchone()
+        if taken + size > self._room:
+            return StoreFullError("the part of this node's store that is for clients is full")
+        connection.execute(
+            "INSERT INTO home_message (recipient, seq, ends, size, data) VALUES (?, ?, ?, ?, ?)",
+            (recipient, last + 1, message.ends, size, message.data),
+        )
+        connection.execute(_TAKEN, (recipient, last + 1, size))
+        return last + 1
+
+    def _delete(self, condition: str, values: tuple[object, ...]) -> int:
+        with self._database.transaction() as connection:
+            return _delete(connection, condition, values)
+
+
+def _inbox(connection: Connection, recipient: bytes) -> tuple[int, int, int]:
+    """Return an inbox's last number, messages and bytes."""
+    row = connection.execute("SELECT last, messages, size FROM home_inbox WHERE recipient = ?", (recipient,)).fetchone()
+    return row or (0, 0, 0)
+
+
+def _delete(connection: Connection, condition: str, values: tuple[object, ...]) -> int:
+    gone = connection.execute(
+        f"DELETE FROM home_message WHERE {condition} RETURNING recipient, size",  # noqa: S608 (ours)
+        values,
+    ).fetchall()
+    connection.executemany(_GONE, gone)
+    return len(gone)
