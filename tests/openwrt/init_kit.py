@@ -54,6 +54,7 @@ class Router:
         """Make the directory as the package leaves it."""
         self.root = root
         self.user = True
+        self.uid = 4711
         self.program = root / "qpq"
         self.program.write_text(f'#!/bin/sh\nexec {sys.executable} -m qpq "$@"\n')
         self.program.chmod(0o755)
@@ -82,6 +83,7 @@ class Router:
             "QPQ_TEST_PROG": str(self.program),
             "QPQ_TEST_UBOX": f"{sys.executable} {HERE / 'ubox.py'}",
             "QPQ_TEST_NO_USER": "" if self.user else "1",
+            "QPQ_TEST_UID": str(self.uid),
         }
         command = [*ash(), str(HERE / "rc.sh"), str(INIT), action]
         done = subprocess.run(

@@ -20,7 +20,7 @@ for name in procd_open_instance procd_close_instance procd_set_param procd_appen
 done
 
 id() {
-	[ -z "$QPQ_TEST_NO_USER" ]
+	[ -z "$QPQ_TEST_NO_USER" ] && echo "$QPQ_TEST_UID"
 }
 
 uci_load_validate() {

@@ -179,6 +179,12 @@ def test_directories_and_what_root_left_in_them_are_the_nodes(router: Router) ->
     assert ["qpq", "/var/etc/qpq"] in ran.args("chgrp")
 
 
+def test_what_is_the_nodes_already_is_not_written_again(router: Router) -> None:
+    router.run("start")
+    router.uid = os.getuid()
+    assert not router.run("reload").args("chown")
+
+
 @pytest.mark.parametrize("path", ["etc/qpq", "tmp/qpq", "var/run/qpq"])
 def test_a_symbolic_link_in_place_of_a_directory_is_refused(router: Router, path: str) -> None:
     (router.root / path).symlink_to(router.root / "etc/config")
