@@ -270,6 +270,18 @@ def test_what_is_refused_over_there_comes_back_to_its_sender() -> None:
     run(scenario)
 
 
+def test_what_is_for_a_domain_that_nobody_reaches_is_given_up_at_once() -> None:
+    async def scenario() -> None:
+        aachen, berlin = pair()
+        async with domains(aachen, berlin):
+            aachen.send("nowhere.example", "anna", "ben")
+            await until(lambda: bool(aachen.given_up))
+            assert aachen.given_up[0][1] == f"nowhere.example is not reached from {A}"
+            await until(lambda: not aachen.queue.waiting())
+
+    run(scenario)
+
+
 def test_what_is_not_taken_now_is_offered_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qpq.federation.courier.FIRST_RETRY_S", 0.01)
 

@@ -67,6 +67,14 @@ class Courier:
                     pass
             await self._rest(has_session=session is not None and session.is_open)
 
+    async def refuse(self, reason: str) -> None:
+        """Tell where everything that waits came from that nobody will take it."""
+        while parcels := self._queue.due(self._domain, BATCH):
+            told = [parcel.seq for parcel in parcels if await self._turned_down(parcel, reason)]
+            self._queue.done(told)
+            if len(told) < len(parcels):
+                return
+
     async def _rest(self, *, has_session: bool) -> None:
         """Wait until there is something to do."""
         wait = self._queue.next_due(self._domain) if has_session else None

@@ -94,7 +94,10 @@ class Federation:
             courier = Courier(self.trust.settings.domain, domain, self._parts, self.session_to)
             self._couriers[domain] = courier
             self._spawn(courier.run(), "courier")
-        courier.wake()
+        if self._may_reach(domain):
+            courier.wake()
+        else:
+            self._spawn(courier.refuse(f"{domain} is not reached from {self.trust.settings.domain}"), "refuse")
 
     def renew(self, trust: Trust) -> None:
         """Go by other settings from now on; connections that they would refuse are ended."""
@@ -134,6 +137,11 @@ class Federation:
         await asyncio.gather(*self._tasks, *waits, return_exceptions=True)
 
     # inside
+
+    def _may_reach(self, domain: str) -> bool:
+        """Whether there is a relay for a domain, or may be one some day: whoever the authority vouches for may call."""
+        settings = self.trust.settings
+        return settings.reaches(domain) or bool(settings.authorities) or self.session_to(domain) is not None
 
     def _tasks_of_couriers(self) -> list[asyncio.Task[None]]:
         return [task for task in self._tasks if task.get_name() == "courier"]
