@@ -25,7 +25,7 @@ if os.environ.get("QPQ_SHIMS") == "1":  # before anything loads a real package t
 
 import netns  # noqa: E402 (the rigs are no package)
 
-import qpq.link as _  # noqa: E402, F401 (loads aioquic as a node does, before a test imports it on its own)
+import qpq.link.imports as _  # noqa: E402, F401 (loads aioquic as a node does, before a test imports it on its own)
 
 # The machine is shared: a slow example is no fault. In CI the same commit meets the same examples every time.
 settings.register_profile("qpq", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI")))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MAX_MODULES = 380
 """Modules of a node with a link and a session, without mDNS, the interpreter's own at start included (3.11 to 3.13)."""
+MAX_READY = 296
+"""Modules of a node when it is ready; LXMF's has that many."""
 MAX_RSS_MIB = 39.0
 """Resident MiB of the same node; about 33 without a link on x86_64."""
 
@@ -83,6 +85,13 @@ def test_a_node_loads_no_more_modules_than_it_should(linked: tuple[Node, Node]) 
     for node in linked:
         found = modules(node)
         assert len(found) <= MAX_MODULES, f"{len(found)} modules: what is new in {sorted(found)}?"
+
+
+def test_a_node_is_ready_before_it_has_loaded_what_links_take(linked: tuple[Node, Node]) -> None:
+    found = LINE.findall(linked[0].log().partition("ready: qpq")[0])
+    assert len(found) < MAX_READY, f"{len(found)} modules: what is new in {sorted(found)}?"
+    assert not [name for name in found if name.startswith("aioquic")]
+    assert "aioquic.quic.connection" in modules(linked[0])
 
 
 @pytest.mark.parametrize("name", NEVER)

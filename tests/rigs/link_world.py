@@ -8,7 +8,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import qpq.link  # noqa: F401 (before aioquic, as in a node: see qpq.link.imports)
+import qpq.link.imports  # noqa: F401 (before aioquic, as in a node: see qpq.link.imports)
 
 # isort: split
 from aioquic import tls

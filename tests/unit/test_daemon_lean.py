@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +199,21 @@ def test_a_stand_in_gives_way_to_the_real_module(monkeypatch: pytest.MonkeyPatch
     assert kept.signature(len) == "(...)"
     assert kept.get_annotations(lean._Rare) == {}
     assert not kept.iscoroutinefunction(lean._place)
+
+
+def test_what_is_loaded_to_stay_is_kept_from_the_collector_also_after_a_fault() -> None:
+    enabled: list[bool] = []
+
+    def fault() -> None:
+        enabled.append(gc.isenabled())
+        raise ImportError("gone")
+
+    lean.keep(lambda: enabled.append(gc.isenabled()))
+    frozen = gc.get_freeze_count()
+    with pytest.raises(ImportError):
+        lean.keep(fault)
+    gc.unfreeze()
+    assert (enabled, frozen > 0, gc.isenabled()) == ([False, False], True, True)
 
 
 def test_a_method_is_compiled_once_and_takes_its_own_place() -> None:

@@ -264,7 +264,7 @@ def test_values_have_the_shape_that_is_relied_on() -> None:
 
 def test_links_load_neither_http_nor_its_compression_nor_aioquics_own_asyncio() -> None:
     code = (
-        "import sys; import qpq.link.endpoint; "
+        "import sys; import qpq.link.hub; "
         "print(*[name for name in sys.modules if name.startswith(('pylsqpack', 'aioquic'))])"
     )
     done = subprocess.run(

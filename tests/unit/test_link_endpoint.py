@@ -415,6 +415,33 @@ def test_frames_for_a_link_with_much_under_way_wait_for_each_other(monkeypatch: 
     run(scenario)
 
 
+def test_links_are_loaded_when_the_first_one_is_wanted_or_on_demand() -> None:
+    async def scenario() -> None:
+        events: list[Any] = []
+        idle, told = (Endpoint(secret(name), events.append) for name in ("idle", "told"))
+        for endpoint in (idle, told):
+            endpoint.listen("127.0.0.1:0")
+            endpoint.transmit()
+            assert endpoint.port
+            assert not endpoint._is_loaded
+        told.load()
+        assert (told._is_loaded, told.links(), idle._is_loaded) == (True, (), False)
+        idle.connect(f"127.0.0.1:{told.port}")
+        assert idle._is_loaded
+        async with asyncio.timeout(WAIT_S):
+            while len(events) < 2:  # noqa: ASYNC110 (nothing but the clock says when)
+                await asyncio.sleep(0.005)
+        assert {type(event) for event in events} == {LinkUp}
+        for endpoint in (idle, told):
+            await endpoint.close_all(1.0)
+        unused = Endpoint(secret("unused"), events.append)
+        unused.listen("127.0.0.1:0")
+        await unused.close_all(1.0)
+        assert (unused.port, unused._is_loaded) == (0, False)
+
+    run(scenario)
+
+
 def test_only_so_many_names_are_looked_up_at_once_and_each_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with stations("anna", limits=LinkLimits(lookup_s=0.1)) as (anna,):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -284,6 +285,19 @@ def test_keys_are_those_of_openssl() -> None:
         private.exchange(ours.X25519PublicKey.from_public_bytes(bytes(32)))
 
 
+def test_whoever_imports_aioquic_has_it_loaded_lean_before() -> None:
+    importing = 0
+    for file in (NODE / "qpq" / "link").glob("*.py"):
+        tree = ast.parse(file.read_text())
+        names = [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+        names += [name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names]
+        if any(name.partition(".")[0] == "aioquic" for name in names):
+            importing += 1
+            first = next(n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module != "__future__")
+            assert (first.module, first.names[0].name) == ("qpq.link", "imports"), file.name
+    assert importing > 5
+
+
 # --- nobody else gets a stand-in ------------------------------------------------------------------
 
 
@@ -296,7 +310,7 @@ def fresh(code: str) -> str:
 def test_the_real_modules_can_be_imported_afterwards() -> None:
     names = [*NAMES_ONLY, "OpenSSL", "cryptography.x509", "ssl", "cryptography.hazmat.primitives.serialization"]
     code = f"""
-import importlib, qpq.link
+import importlib, qpq.link.hub
 names = {names!r}
 print([name for name in names if name in sys.modules])
 modules = [importlib.import_module(name) for name in names]
@@ -312,7 +326,7 @@ def test_what_was_imported_before_is_left_alone() -> None:
     code = """
 import aioquic.tls, cryptography.x509
 before = dict(sys.modules)
-import qpq.link
+import qpq.link.imports
 print(all(sys.modules[name] is module for name, module in before.items()))
 print(aioquic.tls.x509 is cryptography.x509)
 """
@@ -322,7 +336,7 @@ print(aioquic.tls.x509 is cryptography.x509)
 def test_some_that_were_imported_before_are_used_with_the_rest_standing_in() -> None:
     code = """
 import certifi, ssl, cryptography.hazmat.primitives.asymmetric.ec as ec
-import qpq.link, aioquic.tls as tls
+import qpq.link.imports, aioquic.tls as tls
 print(tls.certifi is certifi, tls.ssl is ssl, tls.ec is ec, 'cryptography.x509' in sys.modules)
 """
     assert fresh(code) == "True True True False"

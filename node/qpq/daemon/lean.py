@@ -18,6 +18,7 @@ Whatever somebody has imported before stays as it is, and afterwards every name 
 
 from __future__ import annotations
 
+import gc
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,16 @@ _RARE: dict[str, dict[str, object]] = {
     "textwrap": {},
     "traceback": {},
 }
+
+
+def keep(load: Callable[[], None]) -> None:
+    """Load what stays, as a start does: without looking for garbage meanwhile, nor ever again in what is there then."""
+    gc.disable()
+    try:
+        load()
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class _Rare(ModuleType):
@@ -196,4 +207,4 @@ def _standing_in(light: tuple[tuple[str, dict[str, Any]], ...]) -> Iterator[None
 if not {"hashlib", "hmac", "nacl.bindings"} & sys.modules.keys():
     _load_hashes()
 
-__all__ = ["asyncio"]
+__all__ = ["asyncio", "keep"]

@@ -11,6 +11,7 @@ from qpq.crypto.identity import text_id
 from qpq.daemon import clock, doctor_data, logs, memory, places
 from qpq.daemon.control import ControlServer
 from qpq.daemon.control_socket import group_id
+from qpq.daemon.lean import keep
 from qpq.daemon.pressure import Pressure
 from qpq.daemon.protecting import Protection
 from qpq.daemon.published import Published
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 CLOCK_SECONDS = 60.0
 """How often the wall clock is held against the monotonic one."""
+LINKS_SECONDS = 0.02
+"""When all is loaded that links take, unless one was wanted before: for the same reason."""
 DISCOVERY_SECONDS = 0.05
 """When discovery starts: loading it holds everything up, and who asks a new node should be answered first."""
 GOODBYE_SECONDS = 1.0
@@ -107,6 +110,7 @@ class Node:
             self.client_port = ClientPort(self)
         self.published.begin()
         self.pressure.look()
+        self.later("links", LINKS_SECONDS, lambda: keep(self.links.load))
         self.later("discovery", DISCOVERY_SECONDS, self._start_discovery)
 
     async def stop(self, until: float) -> None:

@@ -1,3 +1,5 @@
-"""Links between nodes: QUIC with mutually pinned Ed25519 keys, frames in and core events out."""
+"""Links between nodes: QUIC with mutually pinned Ed25519 keys, frames in and core events out.
 
-from qpq.link import imports as _imports  # noqa: F401 (before any module of the room imports aioquic)
+The modules that import aioquic import ``qpq.link.imports`` first, which loads it without what links never use. Nobody
+else imports them before there is something to do for a link: see ``Endpoint``.
+"""

@@ -5,6 +5,10 @@ Nothing here sends more bytes than it was sent, so none of it amplifies (RFC 900
 
 from __future__ import annotations
 
+from qpq.link import imports as _imports  # noqa: F401 (it loads aioquic)
+
+# isort: split
+
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final

@@ -18,6 +18,10 @@ by name when one of them changes. What is changed, and why:
 
 from __future__ import annotations
 
+from qpq.link import imports as _imports  # noqa: F401 (it loads aioquic)
+
+# isort: split
+
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final

@@ -8,6 +8,10 @@ tests/unit/test_link_packets.py holds the two against each other.
 
 from __future__ import annotations
 
+from qpq.link import imports as _imports  # noqa: F401 (it loads aioquic)
+
+# isort: split
+
 from typing import TYPE_CHECKING, Any, Final
 
 from aioquic import tls as library_tls

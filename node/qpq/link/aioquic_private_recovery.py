@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from qpq.link import imports as _imports  # noqa: F401 (it loads aioquic)
+
+# isort: split
+
 from typing import TYPE_CHECKING, Any, Final
 
 from aioquic.quic.recovery import QuicPacketRecovery

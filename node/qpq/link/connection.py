@@ -6,6 +6,10 @@ and the time of the next timer come out.
 
 from __future__ import annotations
 
+from qpq.link import imports as _imports  # noqa: F401 (it loads aioquic)
+
+# isort: split
+
 from typing import TYPE_CHECKING, Any, Final
 
 from aioquic.quic.events import (
@@ -23,8 +27,8 @@ from qpq.link.aioquic_private_tls import Hooks
 from qpq.link.certificates import sole_identity
 from qpq.link.endings import LIBRARY_FAULTS, Verdict, explain
 from qpq.link.errors import CertificateError
-from qpq.link.liveness import NEVER, Liveness
-from qpq.link.ports import Outlet, Phase, row_of
+from qpq.link.liveness import Liveness
+from qpq.link.ports import NEVER, Outlet, Phase, row_of
 from qpq.link.refusals import Refusal, printable
 from qpq.mesh.events import FrameReceived, LinkQuality, LinkUp
 from qpq.wire.codec import FrameDecoder, FrameEncoder, close_code

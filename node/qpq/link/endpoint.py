@@ -16,14 +16,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qpq.errors import QpqError
 from qpq.link.errors import AddressError
-from qpq.link.hub import Hub
 from qpq.link.limits import LinkLimits
-from qpq.link.liveness import NEVER
-from qpq.link.ports import Notice
+from qpq.link.ports import NEVER, Notice
 from qpq.link.sockets import UdpSocket
 from qpq.netaddress import NetAddress
 from qpq.threads import beside
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from qpq.crypto.identity import Identity, SecretIdentity
+    from qpq.link.hub import Hub
     from qpq.link.ports import LinkRow
     from qpq.link.sources import Local, SockAddr
     from qpq.link.streams import Service
@@ -64,8 +64,7 @@ class Endpoint:
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._socket: UdpSocket | None = None
-        self._hub = Hub(secret, self.limits, self._put, self._loop.time())
-        self._hub.wake = self._soon
+        self._secret = secret
         self._lookups: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._crowded = False
@@ -74,7 +73,24 @@ class Endpoint:
         self._serving = False
         self._drained: asyncio.Event | None = None
 
+    @cached_property
+    def _hub(self) -> Hub:
+        """The links: loaded, and with it aioquic, when the first one is wanted, or when ``load`` says so."""
+        from qpq.link.hub import Hub  # noqa: PLC0415 (a third of what a node loads)
+
+        hub = Hub(self._secret, self.limits, self._put, self._loop.time())
+        hub.wake = self._soon
+        return hub
+
+    @property
+    def _is_loaded(self) -> bool:
+        return "_hub" in vars(self)
+
     # lifecycle
+
+    def load(self) -> None:
+        """Load now what links take, so that the first one need not wait for it."""
+        self._hub.collect()
 
     def listen(self, address: str | NetAddress = "[::]:7000") -> None:
         """Bind the UDP port (0: any) and begin to serve; raises ListenError and NetAddressError."""
@@ -92,6 +108,9 @@ class Endpoint:
         for task in self._lookups:
             task.cancel()
         await asyncio.gather(*self._lookups, return_exceptions=True)
+        if not self._is_loaded:
+            self._stop()
+            return
         if self._hub.backlog():
             self._drained = asyncio.Event()
             try:
@@ -145,6 +164,8 @@ class Endpoint:
 
         Where some packets are on their way already it waits for that, for company in its packets.
         """
+        if not self._is_loaded:
+            return
         if self._hub.is_busy:
             self._soon()
         elif not self._serving:

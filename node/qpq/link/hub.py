@@ -6,6 +6,10 @@ one. ``now`` is seconds, monotonic, and never runs backwards.
 
 from __future__ import annotations
 
+from qpq.link import imports as _imports  # noqa: F401 (it loads aioquic)
+
+# isort: split
+
 import os
 from collections import deque
 from dataclasses import dataclass, replace
@@ -19,8 +23,7 @@ from qpq.link.admission import VERSIONS, Door
 from qpq.link.certificates import make_certificate
 from qpq.link.connection import P2P_ALPN, TRUST, Link
 from qpq.link.imports import Certificate
-from qpq.link.liveness import NEVER
-from qpq.link.ports import Notice, Phase
+from qpq.link.ports import NEVER, Notice, Phase
 from qpq.link.refusals import Refusals, printable
 from qpq.link.sources import Sources
 from qpq.link.tickets import TicketStore

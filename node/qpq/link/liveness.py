@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from qpq.link.aioquic_private_recovery import PROBE_S
+from qpq.link.ports import NEVER
 from qpq.link.refusals import Refusal
 from qpq.wire.frames import CloseCode
 
 if TYPE_CHECKING:
     from qpq.link.limits import LinkLimits
 
-NEVER: Final = float("inf")
 _PROBES = 5.3  # ln 200: after so many fair chances all but one living peer in two hundred have answered
 _MOST_LOSS = 0.9
 _DEAR = 0.4  # a keep-alive of a link that delivers less is answered only after so many probes that it comes more rarely

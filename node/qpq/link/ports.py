@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     """Puts a datagram on the wire, from one of the own addresses; returns why that cannot work, or nothing."""
 
 
+NEVER: Final = float("inf")
+"""A time that does not come, on any clock."""
 _STREAM: Final = 0
 
 
