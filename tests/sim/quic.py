@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from qpq.link.hub import Hub
-from qpq.link.liveness import NEVER
+from qpq.link.ports import NEVER
 from qpq.mesh.events import DialFailed
 from qpq.netaddress import NetAddress
 from sim.medium import FRAMING
