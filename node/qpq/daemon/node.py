@@ -49,14 +49,10 @@ if TYPE_CHECKING:
 
 CLOCK_SECONDS = 60.0
 """How often the wall clock is held against the monotonic one."""
-LINKS_SECONDS = 0.02
-"""When all is loaded that links take, unless one was wanted before: for the same reason."""
-DISCOVERY_SECONDS = 0.05
-"""When discovery starts: loading it holds everything up, and who asks a new node should be answered first."""
-GOODBYE_SECONDS = 1.0
-"""How long discovery may take to say goodbye when the node stops."""
-DRAIN_SECONDS = 2.0
-"""How long links may take to deliver what they hold when the node stops."""
+LINKS_SECONDS, DISCOVERY_SECONDS = 0.02, 0.05
+"""When links and discovery are loaded: that holds everything up, and who asks a new node should be answered first."""
+GOODBYE_SECONDS, DRAIN_SECONDS = 1.0, 2.0
+"""How long discovery may take to say goodbye, and links to deliver what they hold, when the node stops."""
 
 _WAYS = ("netlink", "beacon", "group", "mdns")
 _ROLES = {"leaf": Role.LEAF, "relay": Role.RELAY, "hub": Role.HUB}
