@@ -162,7 +162,8 @@ def test_anna_has_no_options(router: Router, line: str) -> None:
         "mesh user list", "mesh user add eve", "mesh user remove me", "mesh user export me",
         "mesh user export me --file /tmp/made", "mesh user import", "mesh server 192.0.2.1:7000", "wipe --yes",
         "lock set", "lock off", "lock key-file /tmp/made", "unlock",
-        "mesh identity --file /tmp/made", "doctor", "metrics",
+        "mesh identity --file /tmp/made", "federation ca init /tmp/made x", "federation ca show /etc/secret",
+        "client token add eve", "doctor", "metrics",
     ],
 )  # fmt: skip
 def test_what_belongs_to_the_node_is_not_annas(router: Router, line: str) -> None:
