@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import init_kit
 import pytest
 
 from qpq.daemon.config import ConfigError, load
@@ -316,6 +317,18 @@ def test_a_router_without_our_section_gets_one(router: Router) -> None:
     (router.uci / "qpq").write_text("")
     router.upgrade()
     assert router.config().domain == "ffxx"
+
+
+@needs_lua
+def test_the_init_script_starts_the_node_with_what_the_site_says(router: Router, tmp_path: Path) -> None:
+    router.upgrade(qpq={"role": "leaf", "peers": ["[2001:db8::1]:7000"], "log_level": "warning"})
+    (tmp_path / "machine").mkdir()
+    machine = init_kit.Router(tmp_path / "machine")
+    machine.configure(router.files()["qpq"])
+    ran = machine.run("start")
+    assert ran.status == 0, ran.output
+    assert ran.params()["netdev"] == ["mesh0", "mesh1", "vx_mesh_other", "vx_mesh_uplink"]
+    assert not [words for words in ran.args("json_add_string") if words[:1] == ["dest_port"]]
 
 
 def test_the_node_itself_would_refuse_what_the_test_takes_for_right(router: Router) -> None:
