@@ -146,6 +146,7 @@ def test_the_jail_gets_the_certificates_of_a_relay(router: Router) -> None:
         ((), "15"),
         (("option drain_timeout '60s'",), "15"),
         (("option federation_ca '/etc/qpq/ca.pem'",), "36"),
+        (("option client_port '1'",), "36"),
         (("option federation_ca '/etc/qpq/ca.pem'", "option drain_timeout '2m'"), "126"),
         (("option federation_ca '/etc/qpq/ca.pem'", "option drain_timeout '90'"), "96"),
         (("option federation_ca '/etc/qpq/ca.pem'", "option drain_timeout '5s'"), "15"),
@@ -155,7 +156,7 @@ def test_the_jail_gets_the_certificates_of_a_relay(router: Router) -> None:
         ),
     ],
 )
-def test_a_relay_may_take_its_time_to_stop(router: Router, lines: tuple[str, ...], seconds: str) -> None:
+def test_a_node_that_others_rely_on_may_take_its_time_to_stop(router: Router, lines: tuple[str, ...], seconds: str) -> None:
     router.options(*lines)
     ran = router.run("start")
     assert ran.log() == []
