@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import clients
 import drain
 import first
 import hops
@@ -85,16 +86,21 @@ def main() -> int:
             begun = first.measure(ends, folder, SIZE)
         ours = measure_qpq(ends, seconds)
         theirs = {} if python3 is None else measure_lxmf(ends, seconds, python3)
+        say("qpq: clients of its client port")
+        with scratch() as folder:
+            homes = clients.measure(folder, seconds, BUILD / "bench")
     rows = [*inside_rows(alike), *hops.rows(far), *drain.rows(drained, WAITING, SIZE)]
     rows += [*first.rows(begun, SIZE), *make_rows(ours, theirs)]
     print(table(rows))
     print(WHICH)
+    print(clients.table(homes))
     document = {
         "inside": alike,
         "two_hops": far,
         "drain": drained,
         "first": begun,
         "qpq": ours,
+        "clients": homes,
         "lxmf": theirs,
         "rows": [row.document() for row in rows],
         "where": where,
