@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qpq.crypto.identity import Identity, text_id
+from qpq.daemon.client_port import LEAST_A_SOURCE, MAX_CONNECTIONS
 from qpq.home.accounts import MAX_TOKENS, AccountError, Accounts
+from qpq.home.limits import HomeLimits
 from qpq.home.windows import Windows
+from qpq.store.home import MAX_MESSAGES
+from qpq.wire.delivery import MESSAGE_TAG, PROOF_TAG
+from qpq.wire.rpc_limits import RpcLimits
+from qpq.wire.rpc_services import NODE_SERVICE
 
 ANNA, BERT = Identity(b"a" * 32), Identity(b"b" * 32)
 
@@ -145,3 +152,33 @@ def test_so_many_in_any_minute_and_then_a_wait() -> None:
     windows.forget("a")
     windows.forget("a")
     assert windows.take("a", 61.0) == 0.0
+
+
+def test_the_page_tells_implementers_the_limits_of_the_program() -> None:
+    page = (
+        (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8").partition("## 14. Clients")[2]
+    )
+    page = " ".join(page.split())
+    limits, rpc = HomeLimits(), RpcLimits()
+    for told in (
+        f"at most {limits.stranger:,} bytes",
+        f"{limits.payload >> 20} MiB, less on nodes with a small store",
+        f"fit about {limits.reply >> 20} MiB",
+        f"0 means {limits.ttl_s:,} (7 days), at most {limits.max_ttl_s:,}",
+        f"(at most {int(limits.wait_s * 1000):,}; more counts as that)",
+        f"{limits.waiting} calls of one token may wait",
+        f"at most {limits.endpoint:,} bytes, whatever",
+        f"take at least {limits.floor_s * 1000:.0f} ms",
+        f"wait in one inbox | {MAX_MESSAGES:,}",
+        f"on all its connections | {limits.enqueues} in any",
+        f"publishing of one token | {limits.lookups} in any",
+        f"{rpc.calls} calls may run at a time",
+        f"interface id {NODE_SERVICE.number:#x}",
+        f'H("{MESSAGE_TAG.decode()}"; recipientKey, seq in 8 bytes, payload)',
+        f'H("{PROOF_TAG.decode()}"; message id, recipientKey, timestamp in 8 bytes)',
+        f"at least {LEAST_A_SOURCE} | refused",
+        f"at most {MAX_CONNECTIONS} | refused",
+    ):
+        assert told in page, told
+    assert limits.bad_tokens == 5
+    assert "After five calls with a wrong token" in page

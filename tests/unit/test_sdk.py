@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from node import NODE_SOURCE, Node
 
-from qpq.crypto.identity import Identity, text_id
+from qpq.crypto.identity import Identity, parse_id, text_id
 from qpq.sdk import CallFailed, CallOverloaded, Client, ConnectError, Message, ProofError, Receipt
 from qpq.sdk.transport import Transport
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
 NO_TOKEN = "qpq-aaaaaaaa-" + "a" * 52
+LARGE_HEAD = struct.pack("<II", 0, 1 << 17)
+"""The table of a message of a mebibyte."""
+HALF = struct.pack("<II", 0, 8000) + bytes(30_000)
 QUIET = ("--no-mdns", "--no-beacon")
 KEYS = {name: Identity(name[:1].encode() * 32) for name in ("anna", "bert", "echo")}
 BOT = Path(__file__).resolve().parents[2] / "docs" / "examples" / "echo_bot.py"
@@ -212,7 +216,7 @@ def test_a_restart_in_the_middle_loses_nothing_and_clients_come_back(own: Home, 
     async def test() -> None:
         got: list[bytes] = []
         sent: list[Receipt] = []
-        async with own.client("anna", timeout=2) as anna, own.client("bert") as bert:
+        async with own.client("anna", timeout=2) as anna, own.client("bert", timeout=2, patience=0.1) as bert:
 
             async def read() -> None:
                 async for message in bert.messages():
@@ -235,6 +239,32 @@ def test_a_restart_in_the_middle_loses_nothing_and_clients_come_back(own: Home, 
     run(test)
     if how == "stop":
         assert "not stopped cleanly" not in own.node.log()
+
+
+def test_hostile_clients_harm_themselves_only(shared: Home) -> None:
+    before = shared.node.counter("home.connections")
+
+    async def test() -> None:
+        transport = Transport(shared.address, Identity(parse_id(shared.id)))
+        async with shared.client("anna") as anna, shared.client("bert") as bert:
+            await emptied(bert)
+            for bytes_sent in (os.urandom(300), bytes(8), b"\xff" * 64, LARGE_HEAD, LARGE_HEAD[:8] + bytes(60_000)):
+                session = await transport.connect(10)
+                session._stream.write(bytes_sent)
+                if bytes_sent is LARGE_HEAD:
+                    await asyncio.wait_for(session.wait_closed(), 10)
+                    assert "at most 65536 are allowed" in session.reason
+            stalled = [await transport.connect(10) for _ in range(10)]  # half a message each, and then nothing
+            for session in stalled:
+                session._stream.write(HALF)
+            receipt = await anna.enqueue(KEYS["bert"], b"still here")
+            assert await bert.fetch_wait(10) == [Message(receipt.seq, b"still here")]
+            await bert.ack(receipt.seq)
+        await transport.close()
+
+    run(test)
+    assert shared.node.counter("home.connections") == before + 17
+    assert "Traceback" not in shared.node.log()
 
 
 def test_the_hundred_and_first_message_in_a_minute_waits(own: Home) -> None:

@@ -19,6 +19,7 @@ from qpq.wire.beacon import decode_beacon, encode_beacon
 from qpq.wire.body import PADDING_STEP, Body, Keys, KeysWanted, Turn, decode_body, encode_body
 from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
+from qpq.wire.delivery import check_proof, make_proof, message_id
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_hash, envelope_id, verify_envelope
 from qpq.wire.frames import Receipt, Skipped, Transfer
 from qpq.wire.frames_mesh import Announce, Query, Reconcile, Route
@@ -52,6 +53,14 @@ READERS = {
     "length.json": lambda data: decode_varint(data, 0),
     "reconcile.json": lambda data: respond(Items(), data),
 }
+
+
+def test_delivery_proofs() -> None:
+    for entry in load("delivery.json")["proofs"]:
+        recipient, message = unhex(entry["recipient"]), unhex(entry["message_id"])
+        assert message == message_id(recipient, entry["seq"], unhex(entry["payload"]))
+        assert check_proof(NODE_A, unhex(entry["proof"]), message, recipient, entry["timestamp"])
+        assert make_proof(IDENTITIES["node a"], message, recipient, entry["timestamp"]) == unhex(entry["proof"])
 
 
 def test_safety_numbers() -> None:

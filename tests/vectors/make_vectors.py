@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import home_vectors
 import mesh_vectors
 import people_vectors
 import session_vectors
@@ -81,6 +82,7 @@ def build() -> dict[str, Document]:
         "reconcile.json": mesh_vectors.reconciliations(),
         "channel.json": mesh_vectors.channels(),
         "safety.json": people_vectors.safety(),
+        "delivery.json": home_vectors.deliveries(),
         "link.json": link(),
         "link_mesh.json": mesh_vectors.link(_hello(4), _hello(301, links=5)),
     }
