@@ -156,7 +156,9 @@ def test_the_jail_gets_the_certificates_of_a_relay(router: Router) -> None:
         ),
     ],
 )
-def test_a_node_that_others_rely_on_may_take_its_time_to_stop(router: Router, lines: tuple[str, ...], seconds: str) -> None:
+def test_a_node_that_others_rely_on_may_take_its_time_to_stop(
+    router: Router, lines: tuple[str, ...], seconds: str
+) -> None:
     router.options(*lines)
     ran = router.run("start")
     assert ran.log() == []

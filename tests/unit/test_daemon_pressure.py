@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,10 @@ from qpq.mesh.events import RoomSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MIB = 1 << 20
 SECONDS = 30.0
+BINARY = Path(__file__).resolve().parents[2] / "dist/x86_64/qpq"
 
 
 def machine(
@@ -144,9 +145,16 @@ def test_status_names_level_and_bytes(tmp_path: Path) -> None:
     assert watch.document() == {"level": "short", "left": 8 * MIB}
 
 
+@pytest.fixture(params=[(sys.executable, "-m", "qpq"), (str(BINARY),)], ids=["python", "binary"])
+def program(request: pytest.FixtureRequest) -> list[str]:
+    if not os.path.exists(request.param[0]):
+        pytest.skip("needs dist/x86_64/qpq: make cross TARGET=x86_64")
+    return list(request.param)
+
+
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "qpq", "daemon", "--data-dir", str(tmp_path / "d")]
+def daemon(program: list[str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [*program, "daemon", "--data-dir", str(tmp_path / "d")]
     command += ["--listen", f"127.0.0.1:{_free_port()}", "--no-mdns", "--no-beacon", "--no-group"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
