@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qpq.crypto.identity import Address, Identity
 from qpq.daemon.commands import Caller, FailedError, Role, check_args, find
+from qpq.daemon.domains import Domains
 from qpq.daemon.handlers import Handlers
 from qpq.mesh import events
 from qpq.mesh.rows import PeerRow, RouteRow, StoreRow
@@ -74,6 +75,8 @@ class Node:
         self.protection = SimpleNamespace(table=dict, document=dict)
         self.pressure = SimpleNamespace(document=dict, level=SimpleNamespace(number=0))
         self.rows: list[PeerRow] = []
+        self.here: set[Address] = set()
+        self.domains = Domains(self)  # type: ignore[arg-type]
         self.links = SimpleNamespace(links=lambda: ())
         self.published: list[tuple[str, dict[str, Any]]] = []
         self.control = SimpleNamespace(
@@ -86,6 +89,7 @@ class Node:
                 5, 900, 60, ((BERT, 4, 800),), ((HOP, 3, 700), (None, 2, 200)), 5, 6, 7, 8, 9, 10
             ),
             addresses_known=lambda: (BERT,),
+            where=lambda address: NODE if address in self.here else None,
             peers=lambda _now: tuple(self.rows),
         )  # fmt: skip
 

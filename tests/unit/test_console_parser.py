@@ -103,7 +103,7 @@ def test_after_two_dashes_everything_is_text() -> None:
         "/mesh delete ab",
         "/mesh delete ABC1",
         "/mesh name anna " + "x" * 33,
-        "/mesh block " + "x" * 129,
+        "/mesh block " + "x" * 321,
         "/mesh block a\x1bb",
         "/to anna",
         "/status nonsense",

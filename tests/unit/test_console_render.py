@@ -69,6 +69,25 @@ def test_a_message_of_one_line_stands_behind_its_sender() -> None:
     ]
 
 
+def test_who_is_of_another_domain_is_marked_as_outside() -> None:
+    row: dict[str, Any] = {
+        "id": "abcdefghij",
+        "from": "x" * 52,
+        "text": "hi",
+        "received": NOW - 60,
+        "domain": "b.example",
+    }
+    short = "x" * 12
+    assert render.message(row, NOW) == [f"abcdefgh  1 min ago  {short}@b.example (outside): hi"]
+    named = {**row, "from_name": "anna", "from_trust": "verified"}
+    assert render.message(named, NOW) == [f"abcdefgh  1 min ago  anna@b.example ({short}, verified, outside): hi"]
+
+
+def test_a_refused_message_says_why() -> None:
+    row: dict[str, Any] = {"id": "abcdefghij", "state": "refused", "reason": "no relay\nfor it"}
+    assert render.sent(row, NOW) == ["abcdefgh  refused [no relay\\nfor it]"]
+
+
 def test_what_nothing_is_in_says_so() -> None:
     assert render.inbox([], NOW) == ["no messages"]
     assert render.outbox([], NOW) == ["nothing was sent, or nothing is kept any more"]

@@ -125,7 +125,7 @@ def test_arguments_that_are_not_given_have_their_default() -> None:
         ("mesh.send", {"peer": "anna", "text": "ü" * (MAX_TEXT // 2 + 1)}, f"at most {MAX_TEXT}"),
         ("mesh.send", {"peer": "an\nna", "text": "x"}, "peer must be"),
         ("mesh.send", {"peer": "\x1b[2J", "text": "x"}, "peer must be"),
-        ("mesh.send", {"peer": "x" * 129, "text": "x"}, "at most 128"),
+        ("mesh.send", {"peer": "x" * 321, "text": "x"}, "at most 320"),
         ("mesh.send", {"peer": "a", "text": "x", "ttl": 0}, "ttl must be a whole number from 1 to 2592000"),
         ("mesh.send", {"peer": "a", "text": "x", "ttl": 2592001}, "ttl must be"),
         ("mesh.send", {"peer": "a", "text": "x", "ttl": True}, "ttl must be"),

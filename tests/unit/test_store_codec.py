@@ -263,6 +263,13 @@ def test_blocks_of_a_sealed_log_stay_where_they_were_written() -> None:
         read(SEALED_HEAD[:-1] + bytes([SEALED_HEAD[-1] + 1]) + data[8:], KEY)
 
 
+def test_a_sealed_log_of_version_2_is_read_with_its_key_and_is_to_be_written_anew() -> None:
+    data = b"qpqseal2" + log(KEY)[len(HEAD) :]
+    assert read(data, KEY) == (read(log(None))[0], 0)
+    with pytest.raises(StoreSealedError, match=r"vault\.json"):
+        read(data)
+
+
 def keeper(folder: Path, codec: Sealed | None = None) -> Keeper:
     ticks = itertools.count()
     return Keeper(

@@ -421,9 +421,32 @@ def test_a_store_of_a_newer_version_is_refused_with_what_to_do(path: str, tmp_pa
     newer.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     newer.close()
     before = (tmp_path / "messages.db").read_bytes()
-    with pytest.raises(StoreTooNewError, match=r"version 4, this program knows 3.*update the program"):
+    with pytest.raises(StoreTooNewError, match=r"version 5, this program knows 4.*update the program"):
         Database(path)
     assert same(path, before)
+
+
+def test_where_a_message_goes_or_came_from_is_kept_and_why_it_was_refused(path: str) -> None:
+    database = Database(path)
+    database.apply((replace(outgoing(1), domain="b.example"), replace(incoming(2), domain="c.example")))
+    rows = [row for row in database.restore() if isinstance(row, Queued | Kept)]
+    assert [row.domain for row in rows] == ["b.example", "c.example"]
+    database.apply((OutboxState(ANNA, outgoing(1).message_id, State.REFUSED, 0, "nobody there"),))
+    (entry,) = database.outbox(ANNA)
+    assert (entry.state, entry.domain, entry.reason, entry.text) == (State.REFUSED, "b.example", "nobody there", "")
+    assert database.inbox(ANNA)[0].domain == "c.example"
+    assert database.envelope(outgoing(1).envelope_id) is None
+
+
+def test_the_domain_of_somebody_is_that_of_the_newest_message(path: str) -> None:
+    database = Database(path)
+    assert database.domain_of(ANNA, BERT) == ""
+    database.apply((replace(outgoing(1), domain="b.example"),))
+    assert database.domain_of(ANNA, BERT) == "b.example"
+    database.apply((replace(incoming(2), domain="c.example"), replace(incoming(3), channel=b"c" * 16)))
+    assert database.domain_of(ANNA, BERT) == "c.example"
+    database.apply((incoming(4),))
+    assert database.domain_of(ANNA, BERT) == ""
 
 
 def test_a_damaged_page_is_found_when_the_store_is_opened(path: str, tmp_path: Path) -> None:

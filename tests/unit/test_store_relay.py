@@ -322,6 +322,20 @@ def test_a_store_of_version_2_opens_with_all_that_is_in_it(old: str) -> None:
     assert [type(row) for row in rows(database)] == [Queued, Kept, TombstoneInsert]
 
 
+def test_a_store_of_version_3_opens_and_takes_what_goes_to_other_domains(old: str) -> None:
+    store = sqlite3.connect(old)
+    for statement in (*schema._TO_VERSION_2, *schema._TO_VERSION_3):
+        store.execute(statement)
+    store.execute("PRAGMA user_version = 3")
+    store.commit()
+    store.close()
+    database = Database(old)
+    assert [(entry.domain, entry.reason) for entry in database.outbox(ANNA)] == [("", "")]
+    assert [entry.domain for entry in database.inbox(ANNA)] == [""]
+    database.apply((replace(incoming(3), domain="berlin.example"),))
+    assert database.inbox(ANNA)[-1].domain == "berlin.example"
+
+
 def test_a_full_store_of_version_1_opens_too(old: str) -> None:
     database = Database(old, max_bytes=8192)
     with pytest.raises(StoreFullError):

@@ -44,13 +44,18 @@ def short_id(value: str) -> str:
 
 
 def who(row: Document, key: str) -> str:
-    """Return a peer as its petname with a short id, or the short id alone; marked where its key is worth a word."""
+    """Return a peer as its petname with a short id, or the short id alone; marked where its key is worth a word.
+
+    Somebody of another domain has that behind it, as the gateway says.
+    """
     name = text(row, key + "_name") or text(row, "name")
     mark = _MARKS.get(text(row, key + "_trust"), "")
-    about = [short_id(text(row, key)) or "?", *([mark] if mark else [])]
+    domain = f"@{safe_name(text(row, 'domain'))}" if text(row, "domain") else ""
+    marks = [*([mark] if mark else []), *(["outside"] if domain else [])]
+    identifier = short_id(text(row, key)) or "?"
     if name:
-        return f"{safe_name(name)} ({', '.join(about)})"
-    return f"{about[0]} ({mark})" if mark else about[0]
+        return f"{safe_name(name)}{domain} ({', '.join([identifier, *marks])})"
+    return f"{identifier}{domain} ({', '.join(marks)})" if marks else identifier
 
 
 def changed(row: Document) -> list[str]:
@@ -216,7 +221,7 @@ def _state(row: Document) -> str:
     copies = number(row, "copies")
     shown = f"{state} ({copies:.0f} copies)" if state == "relayed" and copies else state
     sealed = row.get("post_quantum")
-    return shown + (_SEALED[sealed] if isinstance(sealed, bool) else "")
+    return shown + (_SEALED[sealed] if isinstance(sealed, bool) else "") + _reason(row)
 
 
 def _short_message(row: Document) -> str:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 FROM_INPUT = "-"
 DELIVERED = "delivered"
-EXPIRED = "expired"
-_FOLLOWED = frozenset({"state", "copies", "post_quantum"})
+FINAL = frozenset({DELIVERED, "expired", "refused"})
+_FOLLOWED = frozenset({"state", "copies", "post_quantum", "reason"})
 
 
 def send(context: Context, invocation: Invocation) -> int:
-    """Send a message; with ``--wait`` stay until it is delivered, expired, or the time is over."""
+    """Send a message; with ``--wait`` stay until it is delivered, expired or refused, or the time is over."""
     args: Document = {"peer": invocation.text("peer"), "text": check_text(_text(context, invocation))}
     ttl = invocation.number("--ttl")
     if ttl is not None:
@@ -84,7 +84,7 @@ def _wait(context: Context, answer: Document, seconds: int) -> Document:
     deadline = client.now() + seconds
     number = answer.get("id")
     found = dict(answer)
-    while text(found, "state") not in {DELIVERED, EXPIRED}:
+    while text(found, "state") not in FINAL:
         event = client.wait_event(deadline, lambda event: event.get("event") == "state" and event.get("id") == number)
         if event is None:
             break

@@ -17,7 +17,7 @@ MAX_TTL = 30 * 86400
 MAX_WAIT = 86400
 MAX_COUNT = 1000
 MAX_TEXT_BYTES = 32768
-MAX_PEER = 128
+MAX_PEER = 320
 MAX_TOPIC_BYTES = 64
 MAX_SHARE = 1024
 MAX_PETNAME_BYTES = 32
@@ -130,7 +130,7 @@ def _user(word: str) -> str:
 
 def _peer(word: str) -> str:
     if not 1 <= len(word) <= MAX_PEER:
-        raise UsageError("peer: write an id, its first 8 or more characters, or a petname")
+        raise UsageError("peer: write an id, its first 8 or more characters, a petname, or name@domain")
     return word
 
 

@@ -54,6 +54,10 @@ class Acting:
             own = ""
         return user.petnames.get(address, own)
 
+    def _called(self, user: User, key: Address, domain: str) -> str:
+        """Return the petname, or for somebody of another domain the name under which the user found that key there."""
+        return self._petname(user, key) or (user.outside.get(key, "").rpartition("@")[0] if domain else "")
+
     def _trust(self, user: User | None, key: Address | Identity) -> str | None:
         """Return what ``user`` knows of somebody, as a word; None: nobody asks, or one of the own ids is meant."""
         if user is None or key == user.address:

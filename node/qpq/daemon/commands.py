@@ -21,7 +21,7 @@ ArgValue: TypeAlias = "str | int | bool | None"
 
 MAX_TEXT = 32 * 1024
 """Bytes of a message's text in UTF-8; the envelope's own limit is a little lower and told by the node."""
-MAX_PEER = 128
+MAX_PEER = 320
 MAX_TOPIC = 64
 MAX_SHARE = 1024
 MAX_PASSPHRASE = 1024
@@ -148,7 +148,7 @@ class Command:
     args: Mapping[str, Arg]
 
 
-_PEER = Text(MAX_PEER, allowed="an id, a prefix of one, or a petname")
+_PEER = Text(MAX_PEER, allowed="an id, a prefix of one, a petname, or name@domain")
 _ADDRESS = Text(280, allowed="host:port")
 _TOPIC = Text(MAX_TOPIC, allowed="the topic of a channel")
 _USER = Text(32, pattern=_USER_NAME, allowed="1 to 32 of a-z, 0-9, '_' and '-'")

@@ -49,6 +49,14 @@ _RESOLVE = FEDERATION_SERVICE.method("proxyResolveUser")
 _NAMES: Final = {"federation_relay_seconds": "Time for another relay to take something."}
 
 
+def started(node: Node) -> Federating:
+    """Make the node a gateway, which deals with other domains from now on; raises FederationConfigError."""
+    federating = Federating(node)
+    federating.start()
+    node.domains.open(federating.settings.domain)
+    return federating
+
+
 class Federating:
     """Made only where other domains are configured; raises FederationConfigError where they are wrongly."""
 

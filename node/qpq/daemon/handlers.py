@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Awaitable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,14 @@ from qpq.daemon.handlers_mesh import MeshHandlers
 from qpq.daemon.handlers_people import PeopleHandlers
 from qpq.mesh import effects, events
 from qpq.netaddress import NetAddress
+from qpq.store import trust
 from qpq.store.trust import Trust
 from qpq.wire.envelope import DEFAULT_TTL
 
 if TYPE_CHECKING:
     import asyncio
 
+    from qpq.crypto.identity import Address
     from qpq.daemon.commands import Args, Caller
     from qpq.daemon.control import Handlers as Table
     from qpq.daemon.handlers_client import ClientHandlers
@@ -84,13 +87,14 @@ class Handlers(Acting):
             "id": text_id(effect.message_id),
             "user": user.name,
             "from": text_id(effect.sender),
-            "from_name": self._petname(user, effect.sender),
+            "from_name": self._called(user, effect.sender, effect.domain),
             "from_trust": self._trust(user, effect.sender),
             "text": effect.text,
             "received": effect.received or None,
             "urgent": effect.urgent,
             "muted": effect.sender in user.muted,
             "channel": self._topic(user, effect.channel),
+            "domain": effect.domain,
         }
         self._node.control.publish("message", fields, user.name)
 
@@ -106,6 +110,7 @@ class Handlers(Acting):
                 "state": effect.state.value,
                 "copies": effect.copies,
                 "post_quantum": effect.post_quantum,
+                "reason": effect.reason,
             }
             self._node.control.publish("state", fields, user.name)
 
@@ -238,14 +243,25 @@ class Handlers(Acting):
     # --- messages --------------------------------------------------------------------------------
 
     def _send(self, caller: Caller, args: Args) -> object:
-        node = self._node
-        user = self._user(caller)
-        message_id = os.urandom(MESSAGE_ID_BYTES)
-        recipient = self._recipient(user, args.text("peer"))
+        user, peer = self._user(caller), args.text("peer")
+        if "@" in peer and trust.holder(user, peer) is None:
+            return self._send_outside(user, peer, args)
+        address = self._recipient(user, peer)
+        return self._send_to(user, address, self._node.domains.domain_of(user, address), args)
+
+    async def _send_outside(self, user: User, peer: str, args: Args) -> object:
+        """Send to somebody of another domain, who may have to be looked up first."""
+        address, domain = await self._node.domains.resolve_destination(user, peer)
+        sent = self._send_to(user, address, domain, args)
+        return await sent if isinstance(sent, Awaitable) else sent
+
+    def _send_to(self, user: User, recipient: Address, domain: str, args: Args) -> object:
+        node, message_id = self._node, os.urandom(MESSAGE_ID_BYTES)
         ttl = args.number("ttl") or DEFAULT_TTL
+        text, urgent = args.text("text"), args.flag("urgent")
         node.shell.put(
             event := events.SendText(
-                user.address, recipient, message_id, args.text("text"), ttl, args.flag("urgent"), user.padding
+                user.address, recipient, message_id, text, ttl, urgent, user.padding, domain=domain
             )
         )
         flushed = node.shell.flushed()
@@ -262,6 +278,7 @@ class Handlers(Acting):
         sealed = self._node.sealed_of(event.user, event.message_id)
         return {
             "id": text_id(event.message_id), "to": text_id(event.recipient), "state": state, "post_quantum": sealed,
+            "domain": event.domain,
         }  # fmt: skip
 
     def _inbox(self, caller: Caller, args: Args) -> object:
@@ -276,7 +293,7 @@ class Handlers(Acting):
             {
                 "id": text_id(row.message_id),
                 "from": text_id(row.sender),
-                "from_name": self._petname(user, row.sender),
+                "from_name": self._called(user, row.sender, row.domain),
                 "from_trust": self._trust(user, row.sender),
                 "text": row.text,
                 "received": row.received or None,
@@ -285,6 +302,7 @@ class Handlers(Acting):
                 "muted": row.sender in user.muted,
                 "unread": not row.read,
                 "channel": self._topic(user, row.channel),
+                "domain": row.domain,
             }
             for row in entries
         ]
@@ -295,7 +313,7 @@ class Handlers(Acting):
             {
                 "id": text_id(row.message_id),
                 "to": text_id(row.recipient),
-                "to_name": self._petname(user, row.recipient),
+                "to_name": self._called(user, row.recipient, row.domain),
                 "to_trust": self._trust(user, row.recipient) if len(row.recipient) == ID_BYTES else None,
                 "channel": self._topic(user, row.recipient),
                 "text": row.text,
@@ -304,6 +322,8 @@ class Handlers(Acting):
                 "state": row.state.value,
                 "copies": row.copies,
                 "post_quantum": row.post_quantum,
+                "domain": row.domain,
+                "reason": row.reason,
             }
             for row in self._node.settled().outbox(user.address)
         ]

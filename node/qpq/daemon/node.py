@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from qpq.crypto.identity import text_id
-from qpq.daemon import clock, doctor_data, logs, memory, places
+from qpq.daemon import clock, doctor_data, domains, logs, memory, places
 from qpq.daemon.control import ControlServer
 from qpq.daemon.control_socket import group_id
 from qpq.daemon.lean import keep
@@ -67,6 +67,7 @@ class Node:
         self.started = time.monotonic()
         self.protection = Protection(self, vault)
         self.published = Published(self)
+        self.domains = domains.Domains(self)
         self.pressure = Pressure(self)
         self.keyring = Keyring.open(os.path.join(config.data_dir, FILE_NAME), codec=self.protection.identities)
         self.bound: list[doctor_data.Bound] = []
@@ -180,7 +181,7 @@ class Node:
 
     def outside(self, effect: effects.Effect) -> None:
         """Pass on what concerns other domains."""
-        if self.federation is not None:
+        if not self.domains.found(effect) and self.federation is not None:
             self.federation.effect(effect)
 
     def note_seen(self) -> None:
@@ -325,10 +326,9 @@ class Node:
         if self.federation is not None:
             self.federation.reload(self.config)
         elif self.config.relays or self.config.federation_ca:
-            from qpq.daemon.federating import Federating  # noqa: PLC0415 (most nodes belong to no domain)
+            from qpq.daemon.federating import started  # noqa: PLC0415 (most nodes belong to no domain)
 
-            self.federation = Federating(self)
-            self.federation.start()
+            self.federation = started(self)
 
     def _discovery_wanted(self) -> DiscoveryConfig:
         config = self.config

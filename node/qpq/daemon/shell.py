@@ -15,6 +15,7 @@ from qpq.mesh.effects import (
     Count,
     Deliver,
     InsideProof,
+    LookupDone,
     NeighbourChanged,
     Notice,
     OutsideAnswered,
@@ -138,7 +139,9 @@ class Shell:
             StateChanged: watcher.state_changed,
             ProbeDone: watcher.probed,
             NeighbourChanged: watcher.neighbour_changed,
-            **dict.fromkeys((Outward, InsideProof, OutsideLookup, OutsideAnswered, BundleMade), watcher.outside),
+            **dict.fromkeys(
+                (Outward, InsideProof, OutsideLookup, OutsideAnswered, BundleMade, LookupDone), watcher.outside
+            ),
         }
 
     def put(self, event: Event) -> None:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qpq.crypto.identity import Identity, address_of
 from qpq.crypto.kem import standard_kem
 from qpq.mesh import events
-from qpq.mesh.due import Due
-from qpq.mesh.duties import due_table
+from qpq.mesh.due import Due, due_table
 from qpq.mesh.effects import Notice, SendFrame, SetTimer
 from qpq.mesh.limits import Limits
 from qpq.mesh.machines import Machines
@@ -213,7 +212,7 @@ class Core:
             events.UserRemoved: self._user_removed,
             events.BlockedSet: self._blocked_set,
             events.RoomSet: self._room_set,
-            events.Lookup: self._lookup,
+            events.Lookup: self._crossings.lookup,
             events.FromOutside: self._crossings.from_outside,
             events.OutsideProof: self._crossings.proof,
             events.OutsideRefused: self._crossings.refused,
@@ -281,10 +280,6 @@ class Core:
         if waits and self._custody.destination(event.recipient) is not None:
             self._dialling.nudge(Identity(event.recipient), now)
             self._run_dialling(now)
-
-    def _lookup(self, event: events.Lookup, now: float) -> None:
-        self._routing.acted(event.user)
-        self._crossings.lookup(event, now)
 
     def _delete_message(self, event: events.DeleteMessage, now: float) -> None:
         message = self._outbox.of_user(event.user, event.message_id)

@@ -301,9 +301,6 @@ class Lookup:
     domain: str
 
 
-# --- what a gateway's caller has got from other domains (federation) -----------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class FromOutside:
     """An envelope for a user of this mesh has come from ``domain``, ``age`` seconds after it was made.

@@ -49,6 +49,7 @@ class Lookups:
         if len(self._asked) >= self._parts.limits.lookups:
             self._done(event, "too many names are looked up at once: try again in a while")
             return
+        self._parts.routing.acted(event.user)
         asked = self._asked[event.token] = _Asked(event)
         self._parts.timers.set((Due.LOOKUP, event.token), now + self._parts.limits.lookup_s)
         self._put(asked, now)

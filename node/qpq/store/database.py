@@ -16,12 +16,12 @@ from qpq.crypto.identity import ID_BYTES, prefix_range
 from qpq.mesh.records import (
     MessageDelete,
 )
-from qpq.store.codec import CODEC_NUMBER, INBOX_TEXT, OUTBOX_TEXT, PLAIN
+from qpq.store.codec import CODEC_NUMBER, OUTBOX_TEXT, PLAIN
 from qpq.store.counting import PAGE, counts
-from qpq.store.entries import Counts, InboxEntry, OutboxEntry
+from qpq.store.entries import INBOX, OUTBOX, Counts, InboxEntry, OutboxEntry, inbox_entry, outbox_entry
 from qpq.store.faults import StoreBusyError, StoreDamagedError, StoreError, StoreFullError, StoreSealedError
 from qpq.store.restoring import restored
-from qpq.store.schema import STATES, place_of, prepare, upgrade
+from qpq.store.schema import place_of, prepare, upgrade
 from qpq.store.scrubbing import Scrubber
 from qpq.store.writers import GROWING, SOLE, Writers
 
@@ -49,9 +49,6 @@ _WAL_PAGES_DURABLE = 512
 _CACHE_KIB = 256
 _CACHE_KIB_DURABLE = 2048
 _ROWS_AT_ONCE = 256
-
-_INBOX = "SELECT number, message_id, sender, text, urgent, sent, received, read, channel FROM inbox"
-_OUTBOX = "SELECT number, message_id, recipient, text, urgent, sent, ttl, state, copies, sealed FROM outbox"
 
 
 class Database:
@@ -133,40 +130,13 @@ class Database:
         self, user: Address, *, unread: bool = False, limit: int = 100, after: int | None = None
     ) -> list[InboxEntry]:
         """Return a user's messages, oldest first: the last ``limit``, or the first behind number ``after``."""
-        rows = self._some(_INBOX, user, "AND read = 0" if unread else "", limit, after)
-        return [
-            InboxEntry(
-                number,
-                message_id,
-                sender,
-                self.codec.read_text(INBOX_TEXT, (user, message_id, sender), text),
-                bool(urgent),
-                sent,
-                received,
-                bool(read),
-                channel or b"",
-            )
-            for number, message_id, sender, text, urgent, sent, received, read, channel in rows
-        ]
+        rows = self._some(INBOX, user, "AND read = 0" if unread else "", limit, after)
+        return [inbox_entry(self.codec, user, row) for row in rows]
 
     def outbox(self, user: Address, *, limit: int = 100, after: int | None = None) -> list[OutboxEntry]:
         """Return what a user sent, oldest first: the last ``limit``, or the first behind number ``after``."""
-        rows = self._some(_OUTBOX, user, "", limit, after)
-        return [
-            OutboxEntry(
-                number,
-                message_id,
-                recipient,
-                self.codec.read_text(OUTBOX_TEXT, (user, message_id), text),
-                bool(urgent),
-                sent,
-                ttl,
-                STATES[state],
-                copies,
-                bool(sealed) if sealed is not None else None,
-            )
-            for number, message_id, recipient, text, urgent, sent, ttl, state, copies, sealed in rows
-        ]
+        rows = self._some(OUTBOX, user, "", limit, after)
+        return [outbox_entry(self.codec, user, row) for row in rows]
 
     def message_ids(self, user: Address, prefix: str, limit: int = 10) -> list[bytes]:
         """Return the ids of a user's messages, of inbox and outbox, whose text form begins with ``prefix``."""
@@ -186,6 +156,16 @@ class Database:
             "SELECT sender FROM inbox WHERE user = ?1 UNION SELECT recipient FROM outbox WHERE user = ?1", (user,)
         )
         return [row[0] for row in rows if len(row[0]) == ID_BYTES]  # not channels
+
+    def domain_of(self, user: Address, other: Address) -> str:
+        """Return the other domain of whom a user has messages from or to, by the newest; empty: none is known."""
+        for sql in (
+            "SELECT domain FROM inbox WHERE user = ? AND sender = ? AND channel IS NULL ORDER BY number DESC LIMIT 1",
+            "SELECT domain FROM outbox WHERE user = ? AND recipient = ? ORDER BY number DESC LIMIT 1",
+        ):
+            for (domain,) in self._read(sql, (user, other)):
+                return str(domain)
+        return ""
 
     def mark_read(self, user: Address, numbers: Sequence[int]) -> None:
         """Note that a user has seen these messages of the own inbox."""

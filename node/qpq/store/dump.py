@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 _OUTBOX = (
     "SELECT number, user, message_id, coalesce(envelope_id, x''), recipient, coalesce(envelope, x''), text, urgent,"
-    " ttl, born, sent, state, sealed, copies FROM outbox WHERE "
+    " ttl, born, sent, state, sealed, domain, reason, copies FROM outbox WHERE "
 )
 _INBOX = (
     "SELECT number, user, message_id, sender, coalesce(envelope_id, x''), text, urgent, sent, received, size, via,"
-    " coalesce(channel, x''), read FROM inbox WHERE "
+    " coalesce(channel, x''), domain, read FROM inbox WHERE "
 )
 _RELAY = (
     "SELECT born, envelope_id, envelope, sender, recipient, via, urgent, ttl, born, hops, max_hops, copies FROM relay"
@@ -112,7 +112,7 @@ def _first(pair: tuple[int, bytes]) -> int:
 
 def _sent(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
     user, message_id, envelope_id, recipient, envelope, text, urgent, *more = columns
-    ttl, born, sent, state, sealed, copies = more
+    ttl, born, sent, state, sealed, domain, reason, copies = more
     text = codec.read_text(OUTBOX_TEXT, (user, message_id), text)
     made = OutboxInsert(
         user,
@@ -127,14 +127,20 @@ def _sent(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
         sent,
         STATES[state],
         bool(sealed) if sealed is not None else None,
+        domain,
     )
-    return (made, OutboxState(user, message_id, STATES[state], copies)) if copies else (made,)
+    if copies or reason:
+        return made, OutboxState(user, message_id, STATES[state], copies, reason)
+    return (made,)
 
 
 def _got(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
-    user, message_id, sender, envelope_id, text, urgent, sent, received, size, via, channel, read = columns
+    user, message_id, sender, envelope_id, text, urgent, sent, received, size, via, *more = columns
+    channel, domain, read = more
     text = codec.read_text(INBOX_TEXT, (user, message_id, sender), text)
-    made = InboxInsert(user, message_id, sender, envelope_id, text, bool(urgent), sent, received, size, via, channel)
+    made = InboxInsert(
+        user, message_id, sender, envelope_id, text, bool(urgent), sent, received, size, via, channel, domain
+    )
     return (made, Seen(user, message_id, sender)) if read else (made,)
 
 

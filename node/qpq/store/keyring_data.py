@@ -6,13 +6,15 @@ The JSON, format 1 (ids in text form, seeds as 64 hexadecimal digits)::
      "node":  {"id": ..., "seed": ...},
      "users": [{"name": ..., "id": ..., "seed": ..., "petnames": {id: name}, "blocked": [id], "muted": [id],
                 "channels": [{"topic": ..., "kind": "open", "key": ..., "signers": [id]}],
-                "verified": [id], "changed": {id: new id}, "padding": false}],
+                "verified": [id], "changed": {id: new id}, "padding": false,
+                "outside": {id: "name@domain"}}],
      "peers": [{"address": "host:port", "id": ...}],
      "seen":  [{"address": "host:port", "id": ...}]}
 
 A user of no channel has no ``channels``, and keys are written as 64 hexadecimal digits like seeds. In the same way
 ``verified`` (whose key the user has checked), ``changed`` (whose petname is claimed by another id), ``padding`` (false
-only) and ``seen`` (which node answered at an address that is always dialled) stand there only where they say something.
+only), ``outside`` (who is of another domain: ``store.contacts``) and ``seen`` (which node answered at an address that
+is always dialled) stand there only where they say something.
 
 The id beside each seed is there for people, and to notice a damaged seed.
 """
@@ -41,6 +43,7 @@ MAX_CHANNELS = 64
 MAX_VERIFIED = 256
 MAX_CHANGED = 64
 MAX_SEEN = 128
+MAX_OUTSIDE = 256
 MAX_NAME = 32
 MAX_PETNAME_BYTES = 64
 
@@ -51,7 +54,7 @@ _MAX_PEER_ADDRESS = 280
 _PETNAME_FORBIDDEN = frozenset("\"'\\`")
 _PETNAME_FIRST = frozenset("-/")
 _LOOKS_LIKE_ID = 20
-_USER_OPTIONAL = ("channels", "verified", "changed", "padding")
+_USER_OPTIONAL = ("channels", "verified", "changed", "padding", "outside")
 
 
 class ContentError(QpqError):
@@ -79,6 +82,7 @@ class User:
     verified: frozenset[Address] = frozenset()
     changed: dict[Address, Address] = field(default_factory=dict)
     padding: bool = True
+    outside: dict[Address, str] = field(default_factory=dict)
 
     @property
     def address(self) -> Address:
@@ -189,6 +193,11 @@ def _user_document(user: User) -> dict[str, object]:
         **({"verified": sorted(map(text_id, user.verified))} if user.verified else {}),
         **({"changed": {text_id(old): text_id(new) for old, new in user.changed.items()}} if user.changed else {}),
         **({} if user.padding else {"padding": False}),
+        **(
+            {"outside": {text_id(address): contact for address, contact in user.outside.items()}}
+            if user.outside
+            else {}
+        ),
     }
 
 
@@ -301,6 +310,7 @@ def _user(value: object, where: str) -> User:
         verified=_ids(document.get("verified", []), f"{where}.verified", MAX_VERIFIED),
         changed=_changed(document.get("changed", {}), f"{where}.changed", petnames),
         padding=_flag(document.get("padding", True), f"{where}.padding"),
+        outside=_outside(document.get("outside", {}), f"{where}.outside"),
     )
 
 
@@ -337,6 +347,22 @@ def _changed(value: object, where: str, petnames: dict[Address, str]) -> dict[Ad
     if not changed.keys() <= petnames.keys() or any(old == new for old, new in changed.items()):
         raise ContentError(f"{where}: an id without a petname, or the same id on both sides")
     return changed
+
+
+def _outside(value: object, where: str) -> dict[Address, str]:
+    """Read who is of other domains."""
+    if not isinstance(value, dict) or len(value) > MAX_OUTSIDE:
+        raise ContentError(f"{where} is no object of at most {MAX_OUTSIDE} contacts")
+    outside = {Address(_id(key, where)): _text(contact, where) for key, contact in value.items()}
+    if outside:
+        from qpq.store.contacts import check_contact  # noqa: PLC0415 (most users have none)
+
+        try:
+            for contact in outside.values():
+                check_contact(contact)
+        except QpqError as error:
+            raise ContentError(f"{where}: {error}") from None
+    return outside
 
 
 def _flag(value: object, where: str) -> bool:

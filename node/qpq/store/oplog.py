@@ -49,14 +49,17 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Address
     from qpq.store.codec import Codec
 
-HEAD: Final = b"qpqsnap2"
+HEAD: Final = b"qpqsnap3"
 """What a snapshot begins with; its last byte is the version, to be raised with any change of the records below."""
 
-EARLIER: Final = b"qpqsnap1"
-"""What one of version 1 begins with: its records lack what has been added at their end since. It is only read."""
+EARLIER: Final = (b"qpqsnap1", b"qpqsnap2")
+"""What those of earlier versions begin with: their records lack what has been added at their end since. They are only
+read."""
 
 SEALED_HEAD: Final = b"qpqseal" + HEAD[-1:]
 """The same of one that is sealed."""
+
+EARLIER_SEALED: Final = b"qpqseal2"
 
 _BLOCK = Struct(">II")
 _ITEM = Struct(">I")
@@ -132,19 +135,20 @@ def read(data: bytes, codec: Codec = PLAIN) -> tuple[list[Logged], int]:
     Raises StoreTooNewError for one of a later version, StoreSealedError for one that ``codec`` cannot open,
     StoreDamagedError for what is none.
     """
-    codec, wanted = (codec if data.startswith(SEALED_HEAD) else PLAIN), codec
-    if not data.startswith((HEAD, SEALED_HEAD, EARLIER)):
+    sealed = data.startswith((SEALED_HEAD, EARLIER_SEALED))
+    codec, wanted = (codec if sealed else PLAIN), codec
+    if not sealed and not data.startswith((HEAD, *EARLIER)):
         if len(data) < len(HEAD) and (HEAD.startswith(data) or SEALED_HEAD.startswith(data)):
             return [], 0
         if data.startswith((HEAD[:-1], SEALED_HEAD[:-1])) and data[len(HEAD) - 1] > HEAD[-1]:
             raise StoreTooNewError("the snapshot was written by a newer version: update the program")
         raise StoreDamagedError("the snapshot is none of this program, or is damaged: move it away to start without it")
-    if data.startswith(SEALED_HEAD) and not codec.number:
+    if sealed and not codec.number:
         raise StoreSealedError(
             "the snapshot is sealed and there is no vault.json: put it back, or move the snapshot away to start without"
         )
     found, whole = _blocks(data, codec)
-    return found, whole if codec.number == wanted.number and not data.startswith(EARLIER) else 0
+    return found, whole if codec.number == wanted.number and data.startswith((HEAD, SEALED_HEAD)) else 0
 
 
 def _blocks(data: bytes, codec: Codec) -> tuple[list[Logged], int]:

@@ -35,10 +35,10 @@ def restored(database: Database) -> Iterator[Row]:
     meta = database.numbers()
     yield Checkpoint(meta.get("life", 0), meta.get("unix", 0))
     for row in database.each(
-        "SELECT user, message_id, envelope_id, recipient, length(envelope), urgent, sealed, ttl, born, state, copies"
-        " FROM outbox WHERE envelope IS NOT NULL ORDER BY number"
+        "SELECT user, message_id, envelope_id, recipient, length(envelope), urgent, sealed, ttl, born, state, copies,"
+        " domain FROM outbox WHERE envelope IS NOT NULL ORDER BY number"
     ):
-        user, message_id, envelope_id, recipient, size, urgent, sealed, ttl, born, state, copies = row
+        user, message_id, envelope_id, recipient, size, urgent, sealed, ttl, born, state, copies, domain = row
         yield Queued(
             user,
             message_id,
@@ -51,11 +51,12 @@ def restored(database: Database) -> Iterator[Row]:
             STATES[state],
             copies,
             bool(sealed),
+            domain,
         )
-    for user, message_id, sender, size, via, read in database.each(
-        "SELECT user, message_id, sender, size, via, read FROM inbox ORDER BY number"
+    for user, message_id, sender, size, via, read, domain in database.each(
+        "SELECT user, message_id, sender, size, via, read, domain FROM inbox ORDER BY number"
     ):
-        yield Kept(user, message_id, sender, size, via, bool(read))
+        yield Kept(user, message_id, sender, size, via, bool(read), domain)
     for row in database.each("SELECT user, envelope_id, sender, message_id, secret, hash, expires FROM tombstone"):
         yield TombstoneInsert(*row)
     for row in database.each(

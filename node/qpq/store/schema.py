@@ -1,10 +1,11 @@
-"""The tables of the message store, version 3, and how a file gets or has them.
+"""The tables of the message store, version 4, and how a file gets or has them.
 
 Every row of ``outbox``, ``inbox`` and ``tombstone`` carries the user it belongs to; ``relay`` and
 ``known`` are of others: envelopes kept for them, and ids not to be taken again, with the receipt
 where one is known. ``born`` and ``expires`` are seconds of the clock of life (``mesh.clock``),
 ``sent`` and ``received`` Unix seconds (0: unknown). ``place`` is the first 63 bits of an envelope
 id (``place_of``): random, so the holes that deleted rows leave are filled again, and no index is needed.
+``domain`` is empty, or the other domain that a message goes to or came from; ``reason`` says why one was refused.
 ``session``, ``prekey`` and ``bundle`` are the keys of users, and of the node, with others: what is in ``data`` of the
 first two is secret.
 """
@@ -19,7 +20,7 @@ from qpq.store.faults import StoreDamagedError, StoreTooNewError
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-VERSION: Final = 3
+VERSION: Final = 4
 APPLICATION_ID: Final = 0x71707131  # "qpq1"
 
 STATES: Final = (State.QUEUED, State.RELAYED, State.DELIVERED, State.EXPIRED, State.REFUSED)
@@ -46,6 +47,8 @@ _TABLES = (
         text TEXT NOT NULL,
         envelope BLOB,
         sealed INTEGER,
+        domain TEXT NOT NULL DEFAULT '',
+        reason TEXT NOT NULL DEFAULT '',
         UNIQUE (user, message_id)
     )""",
     "CREATE UNIQUE INDEX outbox_envelope ON outbox (envelope_id) WHERE envelope_id IS NOT NULL",
@@ -63,6 +66,7 @@ _TABLES = (
         read INTEGER NOT NULL,
         text TEXT NOT NULL,
         channel BLOB,
+        domain TEXT NOT NULL DEFAULT '',
         UNIQUE (user, message_id, sender)
     )""",
     """CREATE TABLE tombstone (
@@ -129,7 +133,16 @@ _TO_VERSION_3 = (
     "UPDATE outbox SET sealed = 0 WHERE envelope_id IS NOT NULL",
     *_KEYS,
 )
-_UPGRADES = {1: (*_TO_VERSION_2, *_TO_VERSION_3), 2: _TO_VERSION_3}
+_TO_VERSION_4 = (
+    "ALTER TABLE outbox ADD COLUMN domain TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE outbox ADD COLUMN reason TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE inbox ADD COLUMN domain TEXT NOT NULL DEFAULT ''",
+)
+_UPGRADES = {
+    1: (*_TO_VERSION_2, *_TO_VERSION_3, *_TO_VERSION_4),
+    2: (*_TO_VERSION_3, *_TO_VERSION_4),
+    3: _TO_VERSION_4,
+}
 
 
 def prepare(connection: Connection, path: str) -> None:

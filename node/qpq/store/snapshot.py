@@ -304,7 +304,9 @@ class Snapshot:
 
 def _purges(operation: Logged) -> bool:
     """Whether something that stands in the file must leave it after this."""
-    return type(operation) in PURGING or (isinstance(operation, OutboxState) and operation.state is State.EXPIRED)
+    return type(operation) in PURGING or (
+        isinstance(operation, OutboxState) and operation.state in (State.EXPIRED, State.REFUSED)
+    )
 
 
 def _own_broadcast(row: RelayInsert) -> bool:

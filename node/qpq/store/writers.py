@@ -146,7 +146,7 @@ class Writers:
     def _outbox_insert(self, row: OutboxInsert) -> None:
         done = self._connection.execute(
             "INSERT INTO outbox (user, message_id, envelope_id, recipient, urgent, ttl, born, sent, state, copies,"
-            " text, envelope, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
+            " text, envelope, sealed, domain) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (
                 row.user,
                 row.message_id,
@@ -160,6 +160,7 @@ class Writers:
                 self.codec.text(OUTBOX_TEXT, (row.user, row.message_id), row.text),
                 row.envelope or None,
                 False if row.sealed is None and row.envelope else row.sealed,  # so it was before there were sessions
+                row.domain,
             ),
         )
         if done.rowcount and not row.envelope:
@@ -174,20 +175,20 @@ class Writers:
 
     def _outbox_state(self, row: OutboxState) -> None:
         state = _STATE_NUMBERS[row.state]
-        if row.state is State.EXPIRED:
+        if row.state in (State.EXPIRED, State.REFUSED):
             self._forget_text(row)
         if state >= FINAL:
             done = self._connection.execute(
-                "UPDATE outbox SET state = ?, copies = ?, envelope = NULL"
+                "UPDATE outbox SET state = ?, copies = ?, reason = ?, envelope = NULL"
                 " WHERE user = ? AND message_id = ? AND envelope IS NOT NULL",
-                (state, row.copies, row.user, row.message_id),
+                (state, row.copies, row.reason, row.user, row.message_id),
             )
             if done.rowcount:
                 self._trim(row.user)
                 return
         self._connection.execute(
-            "UPDATE outbox SET state = ?, copies = ? WHERE user = ? AND message_id = ?",
-            (state, row.copies, row.user, row.message_id),
+            "UPDATE outbox SET state = ?, copies = ?, reason = ? WHERE user = ? AND message_id = ?",
+            (state, row.copies, row.reason, row.user, row.message_id),
         )
 
     def _forget_text(self, row: OutboxState) -> None:
@@ -201,7 +202,7 @@ class Writers:
     def _inbox_insert(self, row: InboxInsert) -> None:
         self._connection.execute(
             "INSERT INTO inbox (user, message_id, sender, envelope_id, urgent, sent, received, size, via, read, text,"
-            " channel) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
+            " channel, domain) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
             (
                 row.user,
                 row.message_id,
@@ -214,6 +215,7 @@ class Writers:
                 row.via,
                 self.codec.text(INBOX_TEXT, (row.user, row.message_id, row.sender), row.text),
                 row.channel or None,
+                row.domain,
             ),
         )
 
