@@ -368,12 +368,14 @@ def test_of_what_comes_together_that_is_kept_for_which_there_is_room() -> None:
     run(test)
 
 
-def test_a_client_that_leaves_before_the_answer_has_sent_its_message_all_the_same() -> None:
+def test_who_leaves_before_the_answer_has_sent_the_message_all_the_same_and_wakes_who_waits() -> None:
     async def test(world: World) -> None:
+        waiting = asyncio.create_task(world.bert.seqs("fetchWait", timeoutMs=15_000))
         call = asyncio.create_task(world.anna.call("enqueue", recipientKey=BERT, payload=b"x"))
         await until(lambda: bool(world.queues._posts))
         world.anna.visit.ended("gone")
         await until(lambda: not world.queues._posts)
+        assert await asyncio.wait_for(waiting, 5) == [1]
         assert await world.bert.seqs() == [1]
         call.cancel()
 

@@ -132,6 +132,9 @@ def test_a_stop_lets_those_who_wait_go_takes_no_more_and_ends_connections() -> N
         await stopping
         await asyncio.gather(world.anna.session.wait_closed(), world.bert.session.wait_closed())
         assert "the node stops" in world.bert.session.reason
+        late = world.guest("bert", BERT)
+        await late.session.wait_closed()
+        assert "the node stops" in late.session.reason
 
     run(test)
 
@@ -172,7 +175,6 @@ def test_under_stress_every_message_arrives_once_and_in_order_and_at_once() -> N
         async def write(count: int) -> None:
             for number in range(count):
                 await world.queues.post(BERT, bytes([number % 256]), 60)
-                world.home.waiters.wake(BERT)
                 await turns(number % 4)
 
         async def read() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qpq.store.codec import PLAIN, Sealed
 from qpq.store.database import Database
 from qpq.store.faults import StoreFullError
 from qpq.store.home import MAX_MESSAGES, HomeTables, Posted
@@ -120,6 +121,40 @@ def test_a_file_that_is_full_takes_none_of_them(tmp_path: Path) -> None:
         home.post([posted(data=bytes(50_000)) for _ in range(20)], 0)
     assert home.waiting(BERT, 0, 99, ROOM) == []
     assert home.post([posted()], 0) == [1]
+
+
+def test_payloads_are_sealed_with_the_rest_of_the_store(tmp_path: Path) -> None:
+    path, plain = tmp_path / "db", b"what nobody else is to read"
+    database = Database(str(path), codec=Sealed(bytes(32)))
+    home = HomeTables(database, ROOM)
+    home.post([posted(data=plain), posted(data=b"more")], 0)
+    assert home.waiting(BERT, 0, 9, ROOM) == [(1, plain), (2, b"more")]
+    database.close()
+    assert plain not in path.read_bytes()
+    database = Database(str(path), codec=Sealed(bytes(32)))
+    database.reseal(PLAIN)
+    assert HomeTables(database, ROOM).waiting(BERT, 0, 9, ROOM) == [(1, plain), (2, b"more")]
+    database.reseal(Sealed(b"k" * 32))
+    home = HomeTables(database, ROOM)
+    assert home.waiting(BERT, 0, 1, ROOM) == [(1, plain)]
+    assert home.acknowledge(BERT, (1 << 70)) == 2
+    database.close()
+    assert plain not in path.read_bytes()
+
+
+def test_what_was_acknowledged_leaves_the_file(tmp_path: Path) -> None:
+    path, plain = tmp_path / "db", b"what was read and is to be gone"
+    database = Database(str(path))
+    home = HomeTables(database, ROOM)
+    home.post([posted(data=plain)], 0)
+    woken: list[int] = []
+    database.scrubber.wake = lambda: woken.append(1)
+    database.scrub()
+    home.acknowledge(BERT, 1)
+    assert woken == [1]
+    database.scrub()
+    assert all(plain not in file.read_bytes() for file in tmp_path.iterdir())
+    database.close()
 
 
 def test_an_endpoint_is_replaced_and_taken_back() -> None:

@@ -23,6 +23,7 @@ class ClientQueues:
         self._tables = HomeTables(database, room)
         self._life = life
         self._loop = asyncio.get_running_loop()
+        self.arrived: Callable[[bytes], None] = lambda _inbox: None
         self._posts: list[tuple[Posted, asyncio.Future[int]]] = []
 
     async def post(self, recipient: bytes, payload: bytes, ttl: int) -> int:
@@ -78,8 +79,10 @@ class ClientQueues:
             for _, done in posts:
                 _settle(done, fault)
             return
-        for (_, done), outcome in zip(posts, outcomes, strict=True):
+        for (posted, done), outcome in zip(posts, outcomes, strict=True):
             _settle(done, outcome)
+            if isinstance(outcome, int):
+                self.arrived(posted.recipient)
 
 
 def _settle(done: asyncio.Future[int], outcome: int | StoreError) -> None:

@@ -45,6 +45,7 @@ class Home:
         self.stamp = stamp
         self.limits = limits or HomeLimits()
         self.waiters = Waiters()
+        queues.arrived = self.waiters.wake
         self.enqueues = Windows(self.limits.enqueues)
         self.lookups = Windows(self.limits.lookups)
         self.waiting: dict[str, int] = {}
@@ -64,6 +65,8 @@ class Home:
         visit = Visit(self, stream)
         self._visits.add(visit)
         self.count("connections")
+        if self.waiters.is_over:
+            asyncio.get_running_loop().call_soon(visit.session.close, "the node stops")
         return visit
 
     def gone(self, visit: Visit) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Queues(Protocol):
-    """The durable inboxes and endpoints. All raise QpqError where the store cannot do it."""
+    """The durable inboxes and endpoints. All raise QpqError where the store cannot do it.
+
+    ``arrived`` is set by the home server, and called with an inbox as soon as a new message can be seen in it, also
+    when nobody waits for ``post`` any more: who sent it may have gone, and who reads must hear of it all the same.
+    """
+
+    arrived: Callable[[bytes], None]
 
     async def post(self, recipient: bytes, payload: bytes, ttl: int) -> int:
         """Keep a message for ``ttl`` seconds, durably, and return its number; CallOverloaded: there is no room."""

@@ -97,7 +97,6 @@ class Visit(RpcBinding):
             home.count("refused_room")
             raise
         home.count("enqueued")
-        home.waiters.wake(recipient)
         stamp = home.stamp()
         proof = make_proof(home.own, message_id(recipient, seq, payload), recipient, stamp)
         return {"seq": seq, "deliveryProof": proof, "timestamp": stamp}

@@ -1,7 +1,7 @@
 """How the store's secrets stand in their columns: as they are, or sealed under a key of the vault.
 
-Sealed are the texts of messages and the states of sessions and prekeys; every value with a fresh random nonce,
-bound to its column and row, so that one cannot be put in another's place.
+Sealed are the texts of messages, what waits for clients, and the states of sessions and prekeys; every value with a
+fresh random nonce, bound to its column and row, so that one cannot be put in another's place.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ INBOX_TEXT: Final = "inbox.text"
 SESSION_DATA: Final = "session.data"
 PREKEY_DATA: Final = "prekey.data"
 BUNDLE_DATA: Final = "bundle.data"
+HOME_DATA: Final = "home_message.data"
 LOG: Final = "log"
 
 _NUMBER_BYTES = 8

@@ -2,7 +2,7 @@
 
 The tables are made with the first row: a node without clients has none, and they take no pages of its store. A message
 stays until it is acknowledged or its time is up (``ends``, seconds of life). The number of the last message of an
-inbox outlives the messages, so that numbers go on without gaps.
+inbox outlives the messages, so that numbers go on without gaps. ``seq`` is a blob of 8 bytes, most significant first.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from qpq.store.codec import HOME_DATA
 from qpq.store.faults import StoreFullError
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ MAX_MESSAGES: Final = 1000
 """Messages that wait in one inbox."""
 _PARTS: Final = 2
 """One inbox may take half of the room."""
-_ROW_BYTES: Final = 150
+_ROW_BYTES: Final = 180
 """What a row takes beside its data."""
+_MOST: Final = (1 << 64) - 1
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS home_message (
         recipient BLOB NOT NULL,
-        seq INTEGER NOT NULL,
+        seq BLOB NOT NULL,
         ends INTEGER NOT NULL,
         size INTEGER NOT NULL,
         data BLOB NOT NULL,
@@ -101,14 +103,15 @@ class HomeTables:
         if not self._made:
             return found
         with self._database.transaction() as connection:
-            for seq, data in connection.execute(
+            for seq, stored in connection.execute(
                 "SELECT seq, data FROM home_message WHERE recipient = ? AND ends > ? ORDER BY seq LIMIT ?",
                 (recipient, life, most),
             ):
+                data = self._database.codec.read_data(HOME_DATA, (recipient, seq), stored)
                 room -= len(data)
                 if found and room < 0:
                     break
-                found.append((seq, data))
+                found.append((int.from_bytes(seq, "big"), data))
         return found
 
     def last(self, recipient: bytes) -> int:
@@ -120,7 +123,8 @@ class HomeTables:
 
     def acknowledge(self, recipient: bytes, up_to: int) -> int:
         """Delete an inbox's messages up to a number; return how many that were."""
-        return self._delete("recipient = ? AND seq <= ?", (recipient, up_to)) if self._made else 0
+        up_to = min(up_to, _MOST)
+        return self._delete("recipient = ? AND seq <= ?", (recipient, _seq(up_to))) if self._made else 0
 
     def forget(self, life: int) -> int:
         """Delete what has expired; return how many messages that were."""
@@ -179,16 +183,24 @@ class HomeTables:
         (taken,) = connection.execute("SELECT coalesce(sum(size), 0) FROM home_inbox").fetchone()
         if taken + size > self._room:
             return StoreFullError("the part of this node's store that is for clients is full")
+        seq, codec = _seq(last + 1), self._database.codec
         connection.execute(
             "INSERT INTO home_message (recipient, seq, ends, size, data) VALUES (?, ?, ?, ?, ?)",
-            (recipient, last + 1, message.ends, size, message.data),
+            (recipient, seq, message.ends, size, codec.data(HOME_DATA, (recipient, seq), message.data)),
         )
         connection.execute(_TAKEN, (recipient, last + 1, size))
         return last + 1
 
     def _delete(self, condition: str, values: tuple[object, ...]) -> int:
         with self._database.transaction() as connection:
-            return _delete(connection, condition, values)
+            count = _delete(connection, condition, values)
+        if count:
+            self._database.scrubber.soil()
+        return count
+
+
+def _seq(number: int) -> bytes:
+    return number.to_bytes(8, "big")
 
 
 def _inbox(connection: Connection, recipient: bytes) -> tuple[int, int, int]:

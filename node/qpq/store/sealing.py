@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from qpq.store.codec import BUNDLE_DATA, INBOX_TEXT, OUTBOX_TEXT, PREKEY_DATA, SESSION_DATA
+from qpq.store.codec import BUNDLE_DATA, HOME_DATA, INBOX_TEXT, OUTBOX_TEXT, PREKEY_DATA, SESSION_DATA
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -17,6 +17,7 @@ _COLUMNS: Final = {
     SESSION_DATA: ("user", "peer", "session_id"),
     PREKEY_DATA: ("user", "key_id"),
     BUNDLE_DATA: ("user", "peer"),
+    HOME_DATA: ("recipient", "seq"),
 }
 _TEXTS: Final = frozenset({OUTBOX_TEXT, INBOX_TEXT})
 _AT_ONCE = 256
