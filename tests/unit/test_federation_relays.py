@@ -472,6 +472,41 @@ def test_a_restart_of_the_sender_goes_on_where_it_was(tmp_path: Any) -> None:
     run(scenario)
 
 
+def test_two_relays_that_call_each_other_at_once_are_connected_twice_and_either_will_do() -> None:
+    async def scenario() -> None:
+        aachen, berlin = Domain(A, listen="127.0.0.1:7391"), Domain(B, listen="127.0.0.1:7392")
+        aachen.begin(berlin.relay())
+        berlin.begin(aachen.relay())
+        async with domains(aachen, berlin):
+            await until(lambda: aachen.federation.connected() == {B: 2} == {B: berlin.federation.connected().get(A, 0)})
+            session = aachen.federation.session_to(B)
+            assert session is not None
+            session.close("gone")
+            aachen.send(B, "anna", "ben", 1)
+            await until(lambda: berlin.numbers() == [1])
+
+    run(scenario)
+
+
+def test_what_was_under_way_when_a_connection_ended_goes_over_another() -> None:
+    async def scenario() -> None:
+        aachen, berlin = Domain(A, listen="127.0.0.1:7391"), Domain(B, listen="127.0.0.1:7392")
+        aachen.begin(berlin.relay())
+        berlin.begin(aachen.relay())
+        berlin.slow = 0.2
+        async with domains(aachen, berlin):
+            await until(lambda: aachen.federation.connected() == {B: 2})
+            aachen.send(B, "anna", "ben", 1)
+            await until(lambda: bool(berlin.federation.desk._pending))
+            session = aachen.federation.session_to(B)
+            assert session is not None
+            session.close("gone")
+            await until(lambda: not aachen.queue.waiting())
+            assert set(berlin.numbers()) == {1}
+
+    run(scenario)
+
+
 def test_a_relay_that_stops_finishes_what_is_under_way_and_takes_nothing_new() -> None:
     async def scenario() -> None:
         aachen, berlin = pair()

@@ -65,7 +65,7 @@ class Courier:
             if session is not None:
                 while not self._stopping and session.is_open and await self._batch(session):
                     pass
-            await self._rest(has_session=session is not None and session.is_open)
+            await self._rest(has_session=self._session(self._domain) is not None)  # another one, perhaps
 
     async def refuse(self, reason: str) -> None:
         """Tell where everything that waits came from that nobody will take it."""

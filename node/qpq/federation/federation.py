@@ -6,10 +6,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from qpq.errors import QpqError
 from qpq.federation.courier import Courier
 from qpq.federation.desk import Desk
 from qpq.federation.errors import UntrustedError
 from qpq.rpc.session import RpcSession
+from qpq.wire.rpc_services import FEDERATION_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -26,6 +28,10 @@ LAST_WAIT_S: Final = 300.0
 """Between calls to a relay that does not answer: doubling, up to five minutes."""
 SETTLED_S: Final = 30.0
 """A connection that lived so long was a good one, after which waiting begins anew."""
+
+GREETING_S: Final = 20.0
+"""For the first answer on a connection."""
+_HEALTH = FEDERATION_SERVICE.method("federationHealth")
 
 _log = logging.getLogger("qpq.federation")
 
@@ -67,6 +73,8 @@ class Federation:
         self._sessions.setdefault(domain, []).append(session)
         _log.info("%s %s at %s", "connected with" if initiator else "connected from", domain, address)
         self._spawn(self._watch(domain, session), "watch")
+        if initiator:
+            self._spawn(self._greet(domain, session), "greet")
         keeper = self._keepers.get(domain)
         if keeper is not None:
             keeper.connected()
@@ -155,6 +163,16 @@ class Federation:
     def _wake_all(self) -> None:
         for courier in self._couriers.values():
             courier.wake()
+
+    async def _greet(self, domain: str, session: RpcSession) -> None:
+        """Open the stream, without which the other end can say nothing, and hear who it is."""
+        try:
+            health = await session.call(_HEALTH, {}, timeout=GREETING_S)
+        except QpqError as fault:
+            session.close(str(fault))
+            return
+        if health.text("serverDomain") != domain:
+            session.close(f"it says that it is of {health.text('serverDomain')[:64]!a}")
 
     async def _watch(self, domain: str, session: RpcSession) -> None:
         await session.wait_closed()

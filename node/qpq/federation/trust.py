@@ -6,7 +6,7 @@ trusted, so without one there are pinned keys only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qpq.federation.errors import UntrustedError
 from qpq.federation.path import check_chain
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Identity
     from qpq.federation.settings import Settings
+
+
+MAX_PROVEN: Final = 256
+"""Keys whose domain is remembered between their handshake and what follows; the oldest gives way."""
 
 
 class Trust:
@@ -44,8 +48,8 @@ class Trust:
         return judge
 
     def domain_of(self, key: Identity) -> str:
-        """Return the domain that a key which was just judged speaks for; raises UntrustedError."""
-        domain = self._proven.pop(key, "")
+        """Return the domain that a key which was judged speaks for; raises UntrustedError."""
+        domain = self._proven.get(key, "")
         if not domain:
             raise UntrustedError("a key that was not judged")
         return domain
@@ -54,6 +58,9 @@ class Trust:
         key, domain = self._prove(chain, purpose)
         if key == self._own or domain == self.settings.domain:
             raise UntrustedError(f"a relay of {domain}, which is the own domain")
+        self._proven.pop(key, None)
+        if len(self._proven) >= MAX_PROVEN:
+            del self._proven[next(iter(self._proven))]
         self._proven[key] = domain
         return key, domain
 
