@@ -17,8 +17,11 @@ from qpq.mesh.effects import (
     Connect,
     Count,
     Deliver,
+    InsideProof,
     NeighbourChanged,
     Notice,
+    OutsideAnswered,
+    Outward,
     Persist,
     ProbeDone,
     Recall,
@@ -33,6 +36,7 @@ from qpq.wire.codec import FrameDecoder, FrameEncoder
 from qpq.wire.envelope import decode_envelope
 from qpq.wire.frames import CloseCode, Role, Transfer
 from sim.kem import CheapKem
+from sim.outside import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from qpq.wire.envelope import Envelope
     from qpq.wire.frames import Frame
     from sim.lines import Lines
+    from sim.outside import Relay
     from sim.record import Record
     from sim.transport import End
     from sim.world import World
@@ -162,6 +167,7 @@ class CoreHost(Host):
         self.core: Core | None = None
         self.static: list[tuple[str, Identity]] = []
         self.channels: dict[bytes, events.ChannelJoined] = {}
+        self.relay: Relay | None = None
         self.counts: Counter[str] = Counter()
         self._acting = b""
         self._timer_at = self._armed = float("inf")
@@ -189,6 +195,9 @@ class CoreHost(Host):
         self.core.restore(self.store.restore())
         for user in self.users:
             self.tell(events.UserAdded(user.seed))
+        if self.relay is not None:
+            self.tell(events.UserAdded(self.relay.secret.seed, gateway=HERE))
+            self.relay.look()
         for joined in self.channels.values():
             self.tell(joined)
         if self.clock is not None:
@@ -335,6 +344,13 @@ class CoreHost(Host):
     def _probe(self, effect: ProbeDone) -> None:
         self.record.probed(self, effect)
 
+    def _leaves(self, _effect: object) -> None:
+        if self.relay is not None:
+            self.relay.look()
+
+    def _answered(self, effect: OutsideAnswered) -> None:
+        self.world.carried.pop(effect.token).answered(effect)
+
     def _nothing(self, _effect: object) -> None:
         """Leave out what is only for people."""
 
@@ -354,4 +370,7 @@ _EFFECTS: dict[type, Callable[[CoreHost, Any], None]] = {
     ProbeDone: CoreHost._probe,
     Notice: CoreHost._nothing,
     NeighbourChanged: CoreHost._nothing,
+    Outward: CoreHost._leaves,
+    InsideProof: CoreHost._leaves,
+    OutsideAnswered: CoreHost._answered,
 }

@@ -22,6 +22,7 @@ from sim.hosts import CoreHost
 from sim.lines import ModelLines
 from sim.medium import Quality
 from sim.memo import remembered_signatures
+from sim.outside import Relay
 from sim.quic import QuicLines, seeded_urandom
 from sim.traffic import TOPIC
 from sim.world import World
@@ -126,6 +127,11 @@ def _build(result: Run, rng: random.Random) -> None:
         host = _host(result, node, degrees[node], chosen.get(node))
         world.add(host, lines)
     clocks(scenario, world, rng)
+    cores = [host for host in world.hosts if isinstance(host, CoreHost)]
+    honest = [host for host in cores if result.honest[host.number]]
+    world.gateways = rng.sample(honest, scenario.nodes.get("gateways", 0))
+    for gateway in world.gateways:
+        gateway.relay = Relay(gateway)
     for a, b, there, back in graph.edges:
         world.join(world.hosts[a], world.hosts[b], result.quality(there), result.quality(back))
     for a, b in world.edges:

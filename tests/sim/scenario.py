@@ -76,6 +76,7 @@ _KNOWN = {
         "buffer",
         "caps",
         "server_degree",
+        "gateways",
         "no_clock",
         "wrong_clock",
         "wrong_by",

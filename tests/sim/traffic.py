@@ -9,6 +9,7 @@ from qpq.mesh import events
 from sim import topology
 from sim.hosts import CoreHost
 from sim.liars import honest_graph
+from sim.outside import THERE
 from sim.record import Message
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ def unicast(result: Run, chooser: Chooser, sender: Host, other: Host, entry: dic
     world.record.sent(message_id, message)
     if isinstance(sender, CoreHost):
         padding = result.scenario.sessions
-        sender.act(events.SendText(sender.user, other.user, message_id, "x" * size, ttl, padding=padding), message_id)
+        domain = THERE if entry["kind"] == "outside" else ""
+        text = events.SendText(sender.user, other.user, message_id, "x" * size, ttl, padding=padding, domain=domain)
+        sender.act(text, message_id)
     else:
         sender.send(other, message_id, size, ttl)  # type: ignore[attr-defined]
 

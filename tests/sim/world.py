@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from qpq.crypto.identity import Identity
-    from sim.hosts import Host
+    from sim.hosts import CoreHost, Host
+    from sim.outside import Relay
 
 REFUSED_S = 1.0
 """How long a dial to where nobody can be takes to fail."""
@@ -57,6 +58,9 @@ class World:
         self.record = Record(self.agenda)
         self.link_limits = link_limits or LinkLimits()
         self.hosts: list[Host] = []
+        self.gateways: list[CoreHost] = []
+        self.carried: dict[bytes, Relay] = {}
+        """What was carried from one gateway to another (a token), and whose it is (``outside``)."""
         self.edges: dict[tuple[int, int], Edge] = {}
         self._near: dict[int, dict[int, Edge]] = {}
         self._by_address: dict[str, Host] = {}
