@@ -33,6 +33,7 @@ import inside
 import lxmf_side
 import qpq_links
 import qpq_side
+import rpc
 from figures import Row, joined, table
 from rig import hosts, line
 
@@ -89,11 +90,15 @@ def main() -> int:
         say("qpq: clients of its client port")
         with scratch() as folder:
             homes = clients.measure(folder, seconds, BUILD / "bench")
+        say("calls beside pycapnp's own RPC and a plain aioquic echo, in turns")
+        with scratch() as folder:
+            calls = rpc.measure(folder, seconds)
     rows = [*inside_rows(alike), *hops.rows(far), *drain.rows(drained, WAITING, SIZE)]
     rows += [*first.rows(begun, SIZE), *make_rows(ours, theirs)]
     print(table(rows))
     print(WHICH)
     print(clients.table(homes))
+    print(rpc.table(calls))
     document = {
         "inside": alike,
         "two_hops": far,
@@ -101,6 +106,7 @@ def main() -> int:
         "first": begun,
         "qpq": ours,
         "clients": homes,
+        "calls": calls,
         "lxmf": theirs,
         "rows": [row.document() for row in rows],
         "where": where,

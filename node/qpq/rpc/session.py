@@ -62,6 +62,7 @@ class RpcSession:
         self._running: dict[int, asyncio.Task[None]] = {}
         self._first: int | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._wake: asyncio.Handle | None = None
         self._draining = False
         self._closed = asyncio.Event()
         self.reason = ""
@@ -198,8 +199,15 @@ class RpcSession:
         self._act(connection.events())
 
     def _flush(self) -> None:
+        """Have ``_send`` called: soon, so that what one event brings leaves together, and at once at the end."""
+        if not self._connection.is_open:
+            self._send()
+        elif self._wake is None:
+            self._wake = self._loop.call_soon(self._send)
+
+    def _send(self) -> None:
         """Send what is due, set the timer, and end the stream when it is over."""
-        connection = self._connection
+        connection, self._wake = self._connection, None
         data = connection.data_to_send()
         if data:
             self._stream.write(data)
