@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from node import free_port
 
 from qpq.console.commands import COMMANDS
 
@@ -29,12 +29,6 @@ SKIPPED_FOLDERS = {".venv", ".git", "build", "dist", ".hypothesis", ".mypy_cache
 
 def blocks(page: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-        probe.bind(("::", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

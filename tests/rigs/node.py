@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,22 @@ def wait_for(what: str, probe: Callable[[], T], within: float = 20.0) -> T:
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {within:.0f} s for this: {what}")
         time.sleep(STEP)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return UDP ports that nobody on this machine uses at this moment."""
+    sockets = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(count)]
+    for probe in sockets:
+        probe.bind(("::", 0))
+    ports = [int(probe.getsockname()[1]) for probe in sockets]
+    for probe in sockets:
+        probe.close()
+    return ports
+
+
+def free_port() -> int:
+    """Return one of them."""
+    return free_ports(1)[0]
 
 
 class Node:

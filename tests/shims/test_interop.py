@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 import shim_paths
-from node import Node, wait_for
+from node import Node, free_port, wait_for
 
 from qpq.crypto.identity import SecretIdentity
 
@@ -74,13 +73,6 @@ def node(stack: ExitStack, name: str, side: str, port: int, *arguments: str) -> 
     made = Node(name, arguments=quiet, environment={"PYTHONPATH": path})
     stack.callback(made.close)
     return made.start()
-
-
-def free_port() -> int:
-    """Return a UDP port of loopback that nobody uses at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("small", ["shim", "bare"])

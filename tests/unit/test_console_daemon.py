@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pexpect
 import pytest
+from node import free_port
 
 from qpq.console import child
 from qpq.console.child import daemon_command
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 NODE = str(Path(__file__).resolve().parents[2] / "node")
 SECONDS = 40
 QUIET = ("--no-mdns", "--no-beacon", "--no-group")
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(true: Callable[[], Any]) -> Any:

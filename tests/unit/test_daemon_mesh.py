@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from node import Node, wait_for
+from node import Node, free_port, free_ports, wait_for
 
 from qpq.errors import QpqError
 
@@ -18,18 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RAM = Path("/dev/shm")  # noqa: S108 (tmpfs on every Linux)
-
-
-def free_ports(count: int) -> list[int]:
-    import socket  # noqa: PLC0415
-
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def arguments(port: int, *peers: int) -> list[str]:
@@ -182,7 +170,7 @@ def test_a_peer_taken_out_of_the_configuration_is_not_dialled_any_more(tmp_path:
 @pytest.mark.skipif(not RAM.is_dir() or "tmpfs" not in Path("/proc/mounts").read_text(), reason="no tmpfs here")
 def test_a_store_in_ram_survives_a_power_cut_a_crash_and_a_stop() -> None:
     ram = Path(tempfile.mkdtemp(prefix="qpq", dir=RAM))
-    (port,) = free_ports(1)
+    port = free_port()
     node = Node("anna", arguments=[*arguments(port), "--store-dir", str(ram), "--commit-interval", "1h"])
     try:
         if "tmpfs" in _kind(node.folder):

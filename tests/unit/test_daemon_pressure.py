@@ -8,7 +8,6 @@ import os
 import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from node import free_port
 
 from qpq.daemon import pressure
 from qpq.daemon.pressure import Left, Level, Pressure, judge
@@ -155,7 +155,7 @@ def program(request: pytest.FixtureRequest) -> list[str]:
 @pytest.fixture
 def daemon(program: list[str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     command = [*program, "daemon", "--data-dir", str(tmp_path / "d")]
-    command += ["--listen", f"127.0.0.1:{_free_port()}", "--no-mdns", "--no-beacon", "--no-group"]
+    command += ["--listen", f"127.0.0.1:{free_port()}", "--no-mdns", "--no-beacon", "--no-group"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         yield process
@@ -206,9 +206,3 @@ def _qpq(path: Path, *words: str) -> str:
 def _proc(pid: int, name: str) -> str:
     with open(os.path.join("/proc", str(pid), name), encoding="ascii") as file:
         return file.read()
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
