@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NODE = ROOT / "node"
 SHIMS = NODE / "qpq" / "shims"
+SDK = NODE / "qpq" / "sdk"
+"""For programs on a PC; no node needs it."""
 # In the order of a daemon's start: a group that is needed again later would be unpacked again.
 FIRST = (
     "importlib",  # Nuitka's runtime asks for importlib._bootstrap
@@ -117,9 +119,14 @@ def packages() -> tuple[Path, ...]:
 
 
 def _qpq_modules() -> Iterator[str]:
-    for path in sorted((NODE / "qpq").rglob("*.py")):
+    for path in _qpq_files():
         if SHIMS not in path.parents:
             yield _name(path, NODE)
+
+
+def _qpq_files() -> Iterator[Path]:
+    """Go through the files of qpq and of the stand-ins that a node has."""
+    return (path for path in sorted((NODE / "qpq").rglob("*.py")) if SDK not in path.parents)
 
 
 def _name(path: Path, base: Path) -> str:
@@ -129,7 +136,7 @@ def _name(path: Path, base: Path) -> str:
 
 def _inner_imports() -> Iterator[str]:
     """Yield what functions of qpq and of the stand-ins import."""
-    for path in sorted((NODE / "qpq").rglob("*.py")):
+    for path in _qpq_files():
         for function in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 yield from _imports(function)
