@@ -321,7 +321,7 @@ class Limits:
     """What a gateway has on its way into the mesh, from all domains and from one; more is refused for now."""
     outside_words: int = 128
     """Receipts, answers and questions on their way from here to gateways or from one; more are refused for now."""
-    gateway_s: float = 30.0
+    gateway_s: float = 15.0
     gateway_max_s: float = 1_800.0
     gateway_tired_s: float = 300.0
     """The wait for a gateway's receipt, at first and at most, and how long one that sent none is tried as the last."""
