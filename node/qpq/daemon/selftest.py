@@ -17,7 +17,7 @@ from qpq.crypto.kem import standard_kem
 from qpq.crypto.prekeys import SIGNED_ENTROPY_BYTES, make_bundle, make_one_time, make_signed, open_bundle
 from qpq.crypto.primitives import aead_seal, ed25519_public, ed25519_sign, hkdf, sha256, x25519
 from qpq.crypto.sessions import ENTROPY_BYTES, Session
-from qpq.daemon import selftest_xwing
+from qpq.daemon import selftest_rpc, selftest_xwing
 from qpq.daemon.lean import asyncio
 from qpq.daemon.shell import Shell
 from qpq.errors import QpqError
@@ -252,5 +252,6 @@ CHECKS: tuple[tuple[str, Callable[[], bool]], ...] = (
     ("times after 2038, text beyond ASCII", _machine),
     ("names and scopes of addresses", _addresses),
     ("calls in a thread", _threads),
+    ("a call over Cap'n Proto RPC", selftest_rpc.agrees),
     ("two nodes on loopback, a message each way", _exchange),
 )
