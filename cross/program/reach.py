@@ -32,6 +32,9 @@ FIRST = (
     "qpq.daemon.lean",
     "qpq.daemon.main",
     "qpq.daemon.node",
+    "qpq.discovery.discovery",  # this and the next two: behind "ready"
+    "qpq.link.hub",
+    "qpq.daemon.handlers",
     "qpq.console.program",
 )
 # Imported inside functions of the standard library, when the program comes there.

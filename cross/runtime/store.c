@@ -1,8 +1,8 @@
 /*
  * _qpq_store: the module that hands the program's bytecode to its importer (qpq_finder.py).
  *
- * Modules lie in groups, each compressed as a whole, in the order in which the program imports them. The group that was
- * unpacked last is kept until another is needed, or until its last module has been taken.
+ * Modules lie in groups, each compressed as a whole, in the order in which the program imports them. The two groups that
+ * were used last are kept unpacked.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -15,9 +15,15 @@
 #include "lzma.h"
 #include "store.h"
 
-static unsigned char *unpacked;
-static unsigned unpacked_group;
-static unsigned left_in_group;
+/* The newest first. Two, since what dataclasses wrote for one class may serve a later one of the next group as well; the
+ * older one is forgotten after so many modules that were not in it. */
+enum { KEPT = 2, PATIENCE = 12 };
+
+static struct {
+    unsigned char *data;
+    unsigned group;
+} kept[KEPT];
+static unsigned idle;
 
 unsigned char *cold_unpack(unsigned group)
 {
@@ -40,23 +46,29 @@ static const struct cold_module *find(const char *name)
     return bsearch(name, cold_modules, cold_module_count, sizeof *cold_modules, by_name);
 }
 
-static void forget_group(void)
+static void forget(unsigned at)
 {
-    free(unpacked);
-    unpacked = NULL;
+    free(kept[at].data);
+    kept[at].data = NULL;
 }
 
 static int take_group(unsigned group)
 {
-    if (unpacked && unpacked_group == group)
+    if (kept[0].data && kept[0].group == group) {
+        if (++idle > PATIENCE)
+            forget(1);
         return 0;
-    forget_group();
-    unpacked = cold_unpack(group);
-    unpacked_group = group;
-    left_in_group = 0;
-    for (unsigned i = 0; i < cold_module_count; i++)
-        left_in_group += cold_modules[i].group == group;
-    return unpacked ? 0 : -1;
+    }
+    unsigned char *data = NULL;
+    if (kept[1].data && kept[1].group == group)
+        data = kept[1].data;
+    else
+        forget(1);
+    kept[1] = kept[0];
+    kept[0].data = data ? data : cold_unpack(group);
+    kept[0].group = group;
+    idle = 0;
+    return kept[0].data ? 0 : -1;
 }
 
 static PyObject *is_package(PyObject *self, PyObject *name)
@@ -82,10 +94,7 @@ static PyObject *code(PyObject *self, PyObject *name)
         return PyErr_Format(PyExc_ImportError, "no module named %R", name);
     if (take_group(row->group))
         return PyErr_NoMemory();
-    PyObject *result = PyMarshal_ReadObjectFromString((const char *)unpacked + row->at, row->size);
-    if (--left_in_group == 0)
-        forget_group();
-    return result;
+    return PyMarshal_ReadObjectFromString((const char *)kept[0].data + row->at, row->size);
 }
 
 static PyMethodDef methods[] = {

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 CLOCK_SECONDS = 60.0
 """How often the wall clock is held against the monotonic one."""
-LINKS_SECONDS, DISCOVERY_SECONDS = 0.02, 0.05
+LINKS_SECONDS, DISCOVERY_SECONDS = 0.2, 0.05
 """When links and discovery are loaded: that holds everything up, and who asks a new node should be answered first."""
 GOODBYE_SECONDS, DRAIN_SECONDS = 1.0, 2.0
 """How long discovery may take to say goodbye, and links to deliver what they hold, when the node stops."""
