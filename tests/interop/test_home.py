@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     """A node and the tokens of its accounts by key."""
 
 SCHEMA: Any = capnp.load(str(desk.Path(__file__).resolve().parents[2] / "schemas" / "node.capnp"))
+BINARY = desk.Path(__file__).resolve().parents[2] / "dist" / "x86_64" / "qpq"
 ANNA, BERT = b"a" * 32, b"b" * 32
 
 
@@ -37,12 +38,17 @@ class Client:
         self.own = {"recipientKey": key, "version": 1, "auth": self.auth}
 
 
-@pytest.fixture(scope="module")
-def home() -> Iterator[Home]:
+@pytest.fixture(scope="module", params=["source", "binary"])
+def home(request: pytest.FixtureRequest) -> Iterator[Home]:
+    """Give a node on pycapnp, and the static one, which has the stand-in for it."""
+    if request.param == "binary" and not BINARY.exists():
+        pytest.skip("no static binary in dist/x86_64: make cross TARGET=x86_64")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     node = Node("home", arguments=("--no-mdns", "--no-beacon", "--client-port", "--listen", address))
+    if request.param == "binary":
+        node.program, node.measured = [str(BINARY)], False
     try:
         node.start()
         made: dict[bytes, Any] = {
