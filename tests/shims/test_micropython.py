@@ -10,8 +10,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import capnp_operations
 import pytest
 import shim_paths
+import test_capnp
 
 pytestmark = pytest.mark.skipif(shim_paths.ON_SHIMS, reason="once is enough")
 
@@ -154,3 +156,55 @@ def test_pure_stand_ins_say_the_same_under_micropython(tmp_path: Path) -> None:
     assert refused == ["refused"] * 3
     for (name, given), answer in zip(todo, json.loads(answers), strict=True):
         assert answer == expected(name, given), (name, given)
+
+
+CALLS = """
+import capnp
+from cases import CASES
+for file, interface, method, which, values, data, expected, bad in CASES:
+    found = getattr(capnp.load(file), interface).schema.methods[method]
+    struct = capnp.lib.capnp._StructModule(getattr(found, which), method)
+    with struct.from_bytes(data) as read:
+        right = read.to_dict() == expected
+    with struct.from_bytes(struct.new_message(**values).to_bytes()) as read:
+        right = right and read.to_dict() == expected
+    for changed in bad:
+        try:
+            struct.from_bytes(changed, 200, 8)
+        except (capnp.KjException, UnicodeError, ValueError):
+            pass
+    print(right)
+"""
+
+
+def test_the_stand_in_for_pycapnp_reads_under_micropython_what_pycapnp_writes(tmp_path: Path) -> None:
+    package = micropython()
+    chance = random.Random(4)  # noqa: S311 (the same every time)
+    todo: list[Any] = []
+    for kind, values in (
+        (
+            test_capnp.ENQUEUE,
+            {"payload": b"12345678", "hops": 255, "ttlSecs": 1 << 31, "auth": {"origin": "ü"}},
+        ),
+        (test_capnp.KEYS, {"recipientKeys": [b"1", b"", b"22"], "version": 65535}),
+        (test_capnp.SEQS, {"seqs": [1, (1 << 64) - 1]}),
+        (test_capnp.ENVELOPES, {"payloads": [{"seq": 7, "data": b"x" * 30}, {}]}),
+        (test_capnp.FLAGS, {"wasNew": True, "channelId": b""}),
+        (test_capnp.NOTHING, {}),
+    ):
+        data = capnp_operations.made(*kind, values)
+        bad = [bytearray(data) for _ in range(60)]
+        for one in bad:
+            one[chance.randrange(len(one))] = chance.randrange(256)
+        changed = [bytes(one) for one in bad] + [data[:at] for at in range(len(data))]
+        todo.append((*kind, values, data, capnp_operations.read(*kind, data), changed))
+    (tmp_path / "cases.py").write_text(f"CASES = {todo!r}\n")
+    files = [f"cases.py={tmp_path / 'cases.py'}"]
+    for name, text in ABSENT.items():
+        (tmp_path / name).write_text(text)
+        files.append(f"{name}={tmp_path / name}")
+    files += [f"capnp/{path.name}={path}" for path in (shim_paths.SHIMS / "capnp").glob("*.py")]
+    command = ["node", RUNNER, str(package), *files]
+    done = subprocess.run(command, input=CALLS, capture_output=True, text=True, check=False, timeout=DEADLINE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True"] * len(todo)

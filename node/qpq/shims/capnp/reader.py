@@ -184,8 +184,8 @@ def _segments(data: bytes) -> list[bytes]:
     segments = []
     for number in range(1, count + 1):
         size = int.from_bytes(data[4 * number : 4 * number + 4], "little") * 8
+        if at + size > len(data):
+            raise KjException("Message ends prematurely.")
         segments.append(data[at : at + size])
         at += size
-    if at > len(data):
-        raise KjException("Message ends prematurely.")
     return segments
