@@ -30,6 +30,8 @@ def test_the_example_is_what_the_program_sends() -> None:
         ("has more than {} segments", capnp_segments.MAX_SEGMENTS),
         ("nested deeper than {} levels", capnp_layout.MAX_NESTING),
         ("nested deeper than {} levels", LIMITS.nesting),
+        ("it has more than {} pointers", LIMITS.pointers),
+        ("it has more than {} pointers", capnp_layout.MAX_POINTERS),
         ("`reason` is cut to {} characters", MAX_REASON),
         ("| calls that run or wait for another's result | {} |", LIMITS.calls),
         ("with capabilities not yet finished | {} MiB |", LIMITS.held >> 20),

@@ -179,8 +179,10 @@ def test_lists_of_nothing_cannot_be_longer_than_the_message(segment: bytes) -> N
 
 
 def test_the_check_of_a_large_message_of_pointers_takes_little_memory_and_time() -> None:
-    count = 100_000
+    count = 65_535
     check(message(words(list_pointer(0, 6, count)) + bytes(8 * count)))
+    with pytest.raises(AmplificationError, match="more pointers than are allowed"):
+        check(message(words(list_pointer(0, 6, count + 1)) + bytes(8 * count + 8)))
 
 
 # building and viewing

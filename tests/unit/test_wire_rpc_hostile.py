@@ -291,3 +291,13 @@ def test_exceptions_have_their_class() -> None:
         "CallFailed",
     ]
     assert failure(1, "busy").reason == "busy"
+
+
+def test_a_peer_that_has_to_prove_more_gets_shorter_messages_until_then() -> None:
+    connection = RpcConnection(Own("boot"))
+    assert connection.max_message == connection.limits.message
+    connection.max_message = 200
+    assert connection.max_message == 200
+    assert connection.receive(encode_message(BOOT) + encode_message(Bootstrap(1))) == []
+    assert connection.is_open
+    assert "at most 200 are allowed" in ended(connection.receive(encode_message(Abort(Failure(0, "x" * 900)))))

@@ -26,7 +26,7 @@ class NestingError(CapnpError):
 
 
 class AmplificationError(CapnpError):
-    """A list has more elements without content than its message has words."""
+    """A list has more elements without content than its message has words, or the message has too many pointers."""
 
 
 class ValuesError(CapnpError):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_NESTING: Final = 64
+MAX_POINTERS: Final = 1 << 16
+"""Pointers of a message, null ones too: each takes time, whatever it leads to."""
 
 NULL, STRUCT, LIST, CAPABILITY = range(4)
 """Kinds of targets."""
@@ -108,10 +110,11 @@ class Message:
             raise PointerError(f"{words} words at {start} of segment {segment} are not in the message")
 
 
-def check(message: Message, max_nesting: int = MAX_NESTING) -> None:
+def check(message: Message, max_nesting: int = MAX_NESTING, max_pointers: int = MAX_POINTERS) -> None:
     """Make sure that a message is a tree whose pointers lead to words of their own, at most ``max_nesting`` deep.
 
-    Raises PointerError, OverlapError, NestingError, AmplificationError. Takes a byte for each word.
+    Raises PointerError, OverlapError, NestingError, AmplificationError. Takes a byte for each word, and microseconds
+    for each pointer.
     """
     marks = [bytearray(len(segment) // WORD) for segment in message.segments]
     free = sum(map(len, marks))
@@ -124,6 +127,9 @@ def check(message: Message, max_nesting: int = MAX_NESTING) -> None:
         if at < 0:
             stack.pop()
             continue
+        max_pointers -= 1
+        if max_pointers < 0:
+            raise AmplificationError("more pointers than are allowed")
         target = message.follow(segment, at, pads)
         while pads:
             _claim(marks, *pads.pop())

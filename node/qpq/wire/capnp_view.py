@@ -6,17 +6,17 @@ from typing import Final
 
 from qpq.wire.capnp_build import EMPTY, subtree
 from qpq.wire.capnp_errors import PointerError
-from qpq.wire.capnp_layout import CAPABILITY, COMPOSITE, LIST, NULL, STRUCT, Message, Target, check
+from qpq.wire.capnp_layout import CAPABILITY, COMPOSITE, LIST, MAX_POINTERS, NULL, STRUCT, Message, Target, check
 from qpq.wire.capnp_segments import WORD, split
 
 _BYTES: Final = 2
 _NOTHING: Final = Target(STRUCT, 0, 0)
 
 
-def root(data: bytes, max_bytes: int, max_nesting: int) -> View:
+def root(data: bytes, max_bytes: int, max_nesting: int, max_pointers: int = MAX_POINTERS) -> View:
     """Return the root struct of a message that is whole and sound; raises CapnpError."""
     message = Message(split(data, max_bytes))
-    check(message, max_nesting)
+    check(message, max_nesting, max_pointers)
     return View(message, message.follow(0, 0))
 
 

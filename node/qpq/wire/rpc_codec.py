@@ -185,7 +185,7 @@ def _put_failure(builder: Builder, at: int, failure: Failure) -> None:
 
 def decode_message(data: bytes, limits: RpcLimits) -> RpcMessage:
     """Return the message; raises CapnpError for bytes that are none, RpcProtocolError for one that makes no sense."""
-    message = root(data, limits.message, limits.nesting)
+    message = root(data, limits.message, limits.nesting, limits.pointers)
     kind = message.uint(0, 2)
     if kind in _DECODERS:
         return _DECODERS[kind](message.struct(0), limits)

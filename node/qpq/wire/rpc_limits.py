@@ -13,6 +13,8 @@ class RpcLimits:
     """Bytes of one message, its table included."""
     nesting: int = 64
     """Pointers from the root to the deepest content."""
+    pointers: int = 1 << 16
+    """Pointers of one message."""
     traversal: int = 8 << 20
     """Words that reading the values of one message may pass."""
     calls: int = 64
