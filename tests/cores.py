@@ -18,6 +18,7 @@ from qpq.errors import QpqError
 from qpq.mesh import events
 from qpq.mesh.core import Core
 from qpq.mesh.effects import (
+    BundleMade,
     CloseLink,
     Connect,
     Count,
@@ -758,6 +759,7 @@ _EFFECTS: dict[type, Callable[[World, Node, object], None]] = {
     OutsideLookup: World._outside,
     OutsideAnswered: World._outside,
     LookupDone: World._outside,
+    BundleMade: World._outside,
 }  # type: ignore[assignment, dict-item]
 
 
