@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = b"k" * 32
+TOKEN = f"qpq-{'a' * 8}-{'b' * 52}"
 
 
 @pytest.fixture
@@ -117,10 +118,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_the_console_shows_a_token_once_and_says_that_it_does() -> None:
     result: Any = {
-        "id": "a" * 8, "name": "anna", "key": "k" * 52, "made": 1_700_000_000, "token": "qpq-x-y", "serving": True,
+        "id": "a" * 8, "name": "anna", "key": "k" * 52, "made": 1_700_000_000, "token": TOKEN, "serving": True,
     }  # fmt: skip
     lines = render_clients.added(result, 0.0)
-    assert "    qpq-x-y" in lines
+    assert f"    {TOKEN}" in lines
     assert "this once" in lines[-1]
     assert render_clients.added({**result, "serving": False}, 0.0)[-1] == render_clients.OFF
     assert render_clients.tokens({"tokens": [result]}, 1_700_000_060.0)[1].split() == [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import struct
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -98,6 +100,28 @@ def test_messages_go_from_client_to_client_and_wait_until_they_are_acknowledged(
             assert await bert.fetch_wait(0.05) == []
 
     run(test)
+
+
+def test_the_token_that_the_console_shows_lets_in_and_revoked_it_does_not(shared: Home) -> None:
+    def console(*words: str) -> str:
+        argv = [sys.executable, "-m", "qpq", "--socket", str(shared.node.socket), "client", "token", *words]
+        environment = {**os.environ, "PYTHONPATH": str(NODE_SOURCE)}
+        return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True, env=environment).stdout
+
+    (token,) = re.findall(r"^    (qpq-\S+)$", console("add", "carl", text_id(b"c" * 32)), re.MULTILINE)
+    number = token.split("-")[1]
+    client = shared.client("anna", key=b"c" * 32, token=token)
+
+    async def test() -> None:
+        async with client:
+            assert await client.resolve_identity(b"c" * 32) == "carl"
+            await asyncio.to_thread(console, "revoke", number)
+            with pytest.raises(CallFailed, match="not valid here"):
+                await client.fetch()
+
+    assert number in console("list")
+    run(test)
+    assert number not in console("list")
 
 
 def test_a_message_of_five_mebibytes_passes_and_one_byte_more_does_not(shared: Home) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qpq.console import relative
 from qpq.console.document import as_document, flag, number, rows, text
 from qpq.console.render import table
-from qpq.console.safe import safe_name
+from qpq.console.safe import safe, safe_name
 
 if TYPE_CHECKING:
     from qpq.console.document import Document, Json
@@ -21,7 +21,7 @@ def added(result: Json, _now: float) -> list[str]:
     lines = [
         f"token {_field(row, 'id')} for {_field(row, 'name')}, key {_field(row, 'key')}:",
         "",
-        f"    {_field(row, 'token')}",
+        f"    {safe(text(row, 'token', '-'))}",
         "",
         "Copy it now: it is shown this once. Whoever has it reads and sends as that client.",
     ]
