@@ -17,6 +17,7 @@ from qpq.daemon.metrics import Series
 from qpq.errors import QpqError
 from qpq.federation.federation import ALPN, Federation
 from qpq.federation.ports import Answer, Parts
+from qpq.federation.settings import Rates
 from qpq.federation.trust import Trust
 from qpq.link.certificates import make_certificate
 from qpq.link.ports import Credentials
@@ -221,7 +222,7 @@ class Federating:
             )
             if found:
                 raise FederationConfigError("option production: " + "; ".join(found))
-        return settings
+        return replace(settings, rates=Rates.sized(self._node.store.max_bytes))
 
     def _trust(self, settings: Settings) -> Trust:
         return Trust(settings, self._node.keyring.node.identity, self._utc)

@@ -120,8 +120,9 @@ class Desk:
         await _until(started + FLOOR_S)
         return {"identityKey": found or b""}
 
-    async def federation_health(self, _caller: str, _params: Fields) -> Values:
+    async def federation_health(self, caller: str, _params: Fields) -> Values:
         """@5: whether this relay takes messages, and of which domain it is."""
+        self._spend(caller, 0)
         return {"status": "draining" if self.draining else "ok", "serverDomain": self.settings.domain}
 
     # one message
@@ -210,6 +211,9 @@ class Desk:
         if origin != caller:
             self._meter.count("federation.lies")
             raise CallFailed(f"origin is {origin[:64]!a}, the certificate is of {caller}")
+        self._spend(caller, size)
+
+    def _spend(self, caller: str, size: int) -> None:
         now = time.monotonic()
         bucket = self._buckets.pop(caller, None) or Bucket(self.settings.rates, now)
         if len(self._buckets) >= MAX_BUCKETS:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 MAX_HOPS: Final = 8
 """Domains that something may pass, the first included."""
-MAX_RELAYS: Final = 64
+LARGE_STORE: Final = 64 << 20
+"""Bytes of a message store from which on a node is a server's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,13 @@ class Rates:
     message_burst: int = 2000
     bytes: float = 256 * 1024.0
     byte_burst: int = 8 << 20
+
+    @classmethod
+    def sized(cls, store_bytes: int) -> Rates:
+        """Return what a node takes whose message store has so many bytes."""
+        if store_bytes < LARGE_STORE:
+            return cls()
+        return cls(messages=500.0, message_burst=20_000, bytes=2048 * 1024.0, byte_burst=64 << 20)
 
 
 @dataclass(frozen=True, slots=True)
