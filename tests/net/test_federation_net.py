@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from domains import UPLINK, Federation
 from netns import Lab
 from node import wait_for
 
-from domains import UPLINK, Federation
 from qpq.console.errors import RefusedError
 
 if TYPE_CHECKING:

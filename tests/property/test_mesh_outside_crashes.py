@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cores import MemoryStore, Node, World
-from domains import Shuttle, address, mesh
+from joined_meshes import Shuttle, address, mesh
 from qpq.errors import QpqError
 from qpq.mesh.effects import State
 from qpq.mesh.limits import Limits

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from cores import MemoryStore, Node, World
-from domains import Shuttle, address, inner, mesh, slip
+from joined_meshes import Shuttle, address, inner, mesh, slip
 from qpq.crypto.identity import Address, SecretIdentity
 from qpq.crypto.prekeys import open_bundle
 from qpq.errors import QpqError
@@ -139,6 +140,37 @@ def test_domains_have_a_share_of_the_way_in(limits: Limits) -> None:
     world.undeafen(middle)
     world.run(60.0)
     assert come(world, gateway, inner(CARL, address(node), secret=b"y" * 16))[4].reason == ""
+
+
+def test_what_is_for_nobody_fills_half_of_the_way_in_at_most() -> None:
+    world, node, middle, gateway = one(limits=Limits(inward_count=8, inward_domain=4, keys_seek_burst=1))
+    world.deafen(middle)
+    nobody = [SecretIdentity(b"%032d" % number).address for number in range(9)]
+    for number in range(4):
+        answers = come(world, gateway, inner(CARL, nobody[number]))
+    assert [answer.retry for answer in answers] == [False, False, True, True]
+    for number in range(2):
+        answers = come(world, gateway, inner(CARL, address(node), secret=bytes([number]) * 16))
+    assert [answer.retry for answer in answers[4:]] == [False, False]
+    answers = come(world, gateway, inner(CARL, nobody[5]), domain="d.example")
+    assert answers[-1].retry
+
+
+def test_who_is_far_away_is_looked_for_where_there_is_no_room_for_the_unknown() -> None:
+    world = World()
+    names = [f"n{number}" for number in range(7)]
+    world.graph(pairwise(names))
+    gateway, far = (
+        world.add("g", gateway="b.example", limits=Limits(inward_count=1, inward_domain=1)),
+        world.nodes["n0"],
+    )
+    world.link(gateway, world.nodes["n6"])
+    world.run(10.0)
+    assert come(world, gateway, inner(CARL, address(far)))[0].retry
+    world.run(200.0)
+    assert come(world, gateway, inner(CARL, address(far)))[1].reason == ""
+    world.run(10.0)
+    assert len(far.delivered) == 1
 
 
 def test_a_full_inbox_beside_the_gateway_asks_to_come_later_a_blocked_sender_never() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from cores import MemoryStore, Node, World
-from domains import Shuttle, address, mesh
+from joined_meshes import Shuttle, address, mesh
 from qpq.crypto.identity import Address, SecretIdentity
 from qpq.mesh import counters, events
 from qpq.mesh.effects import InsideProof, LookupDone, Outward, State

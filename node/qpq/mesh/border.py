@@ -49,11 +49,12 @@ _ENTERING = 64
 class Border:
     """Checks, limits and passes on; foreign traffic has a share of its own on the way into the mesh.
 
-    Of at most ``inward_count`` parcels that go in, one domain has ``inward_domain``. What one user sends out is limited
+    Of at most ``inward_count`` parcels that go in, one domain has ``inward_domain``; half of both is for recipients to
+    whom there is a way. What one user sends out is limited
     by a rate, of ``outward_users`` users the one heard of longest ago is forgotten.
     """
 
-    __slots__ = ("_entering", "_inward", "_parcels", "_parts", "_rates", "leaving", "lookups")
+    __slots__ = ("_entering", "_inward", "_parcels", "_parts", "_rates", "_seeking", "leaving", "lookups")
 
     leaving: Leaving
     lookups: Lookups
@@ -64,6 +65,7 @@ class Border:
         self._inward: dict[bytes, Parcel] = {}
         self._rates: dict[Address, Bucket] = {}
         self._entering: dict[bytes, bytes] = {}
+        self._seeking: Bucket | None = None
 
     # --- out of the mesh -------------------------------------------------------------------------------------
 
@@ -244,10 +246,9 @@ class Border:
         left: int,
     ) -> None:
         """Send it on its way; one that is on its way already is as good as taken."""
-        limits, here = self._parts.limits, [one for one in self._inward.values() if one.domain == event.domain]
         if identifier in self._inward:
             self._answer(event.token)
-        elif len(self._inward) >= limits.inward_count or len(here) >= limits.inward_domain:
+        elif not self._has_place(event.domain, recipient, now):
             self._parts.effects.count(counters.INWARD_OVER_CAP)
             self._later(event.token, "too much is on its way into this mesh")
         else:
@@ -268,6 +269,25 @@ class Border:
                 return
             self._parts.effects.count(counters.INWARD_SENT)
             self._answer(event.token)
+
+    def _has_place(self, domain: str, recipient: Address, now: float) -> bool:
+        """Whether one more may go in; half of the room is for recipients to whom there is a way, who are looked for.
+
+        Else whoever writes to ids that nobody has would fill all of it.
+        """
+        parts, limits = self._parts, self._parts.limits
+        here = sum(one.domain == domain for one in self._inward.values())
+        if len(self._inward) >= limits.inward_count or here >= limits.inward_domain:
+            return False
+        if parts.routing.distance(recipient):
+            return True
+        if len(self._inward) < limits.inward_count // 2 and here < limits.inward_domain // 2:
+            return True
+        if self._seeking is None:
+            self._seeking = Bucket(limits.keys_seek_rate, limits.keys_seek_burst, now)
+        if self._seeking.take(1, now):
+            parts.routing.wanted(recipient, now, own=False)
+        return False
 
     def _prove(self, domain: str, sender: Address, recipient: Address, proof: tuple[bytes, bytes], now: float) -> None:
         """Keep the receipt (s, h) of what came from ``sender``."""
