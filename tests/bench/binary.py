@@ -202,7 +202,9 @@ def instructions(figures: Figures, folder: Path, python: Path | None, rounds: in
         return
     for _ in range(rounds):
         for program in programs(python):
-            with program.ready(folder, tuple(counter.command(qemu))):
+            prefix = tuple(counter.command(qemu))
+            started = program.ready(folder, prefix, answering=False) if isinstance(program, sides.Qpq) else None
+            with started or program.ready(folder, prefix):
                 note(figures, "instructions from start to ready, millions", program.name, counter.read() / 1e6)
 
 
@@ -237,7 +239,7 @@ def router_rounds(folder: Path, name: str, rounds: int, seconds: float) -> dict[
     counted.time_loop([*counter.command(target.qemu), compared["there"][-1]])
     found["loop_instructions"] = [float(counter.read())]
     bare = sides.binary(built(name))
-    with bare.ready(folder, tuple(counter.command(target.qemu))):
+    with bare.ready(folder, tuple(counter.command(target.qemu)), answering=False):
         found["start_instructions"] = [float(counter.read())]
     for key, value in _router_costs(bare, folder, seconds, (counter, target.qemu)).items():
         found[f"{key}_instructions"] = [value]

@@ -62,15 +62,24 @@ class Qpq:
 
     @contextmanager
     def ready(
-        self, folder: Path, prefix: tuple[str, ...] = (), *, port: int = PORT, more: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        prefix: tuple[str, ...] = (),
+        *,
+        port: int = PORT,
+        more: tuple[str, ...] = (),
+        answering: bool = True,
     ) -> Iterator[Node]:
-        """Start it, with ``prefix`` before the program, and give it once it answers on its socket."""
+        """Start it, with ``prefix`` before the program, and give it once it answers on its socket, or says it is ready.
+
+        What a node loads behind "ready" an emulated one loads before anybody's question has come.
+        """
         with tempfile.TemporaryDirectory(prefix="b", dir=folder) as place:
             node = Node(self.name, arguments=(*QUIET, "--listen", f"{ADDRESS}:{port}", *more), folder=Path(place, "n"))
             node.program = [*prefix, *self.program]
             try:
                 node.start(wait=False)
-                until(lambda: node.socket.exists() and _answers(node), node.log)
+                until(lambda: node.socket.exists() and _answers(node) if answering else _is_ready(node), node.log)
                 yield node
             finally:
                 node.close()
@@ -105,6 +114,10 @@ def until(condition: Callable[[], bool], log: Callable[[], str]) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"not ready after {DEADLINE:.0f} s:\n{log()}")
         time.sleep(POLL)
+
+
+def _is_ready(node: Node) -> bool:
+    return "ready: qpq" in node.log()
 
 
 def _answers(node: Node) -> bool:
