@@ -57,6 +57,9 @@ TARGETS = {
     "capnp_values": "targets_rpc",
     "rpc": "targets_rpc",
     "rpc_message": "targets_rpc",
+    "chain": "targets_federation",
+    "outside": "targets_federation",
+    "pem": "targets_federation",
     # what comes from the kernel, from files, from people
     "netlink": "targets_discovery",
     "netaddress": "targets_base",

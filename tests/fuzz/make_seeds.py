@@ -24,6 +24,8 @@ from qpq.crypto.identity import SecretIdentity, text_id  # noqa: E402
 from qpq.crypto.safety import groups, safety_number, scan_text  # noqa: E402
 from qpq.crypto.sealing import seal  # noqa: E402
 from qpq.discovery.dnssd import SERVICE_TYPE, instance_name, text_entries  # noqa: E402
+from qpq.federation.authority import issue, key_file, make_authority, to_pem  # noqa: E402
+from qpq.federation.x509 import read as read_certificate  # noqa: E402
 from qpq.link.certificates import make_certificate  # noqa: E402
 from qpq.mesh.effects import State  # noqa: E402
 from qpq.mesh.records import Checkpoint, InboxInsert, OutboxInsert, OutboxState, RelayInsert  # noqa: E402
@@ -33,6 +35,7 @@ from qpq.store.oplog import HEAD, Booted, Seen, block, head, item  # noqa: E402
 from qpq.store.sealed_file import seal as seal_file  # noqa: E402
 from qpq.store.vault import Lock  # noqa: E402
 from qpq.store.vault import encode as encode_lock  # noqa: E402
+from qpq.wire.outside import OutsideEnvelope, OutsideReceipt, OutsideRefusal, encode_outside  # noqa: E402
 from qpq.wire.reconcile import Items, initiate, respond  # noqa: E402
 
 SENDER, RECIPIENT = SecretIdentity(b"s" * 32), SecretIdentity(b"r" * 32)
@@ -92,6 +95,26 @@ def wire() -> dict[str, Seeds]:
         "query": {name: body[2:] for name, body in bodies.items() if name.startswith("query")},
         "probe": {"two-nodes": b"\x00\x01\xf5\x48" + bytes(8) + b"\x00\x01\x00"},
         "ranges": _ranges(),
+    }
+
+
+def federation() -> dict[str, Seeds]:
+    """A community's authority, a relay's certificate, and what relays hand each other."""
+    authority, relay = SecretIdentity(b"c" * 32), SecretIdentity(b"r" * 32)
+    dates = {"serial": bytes(16), "not_before": 20300101000000, "not_after": 20310101000000}
+    root = make_authority(authority, "seeds", **dates)
+    leaf = issue(read_certificate(root), authority, "berlin.example", relay.identity, **dates)
+    domains = ("berlin.example", "aachen.example")
+    envelope = bytes.fromhex(vectors("envelope.json")["envelopes"][0]["hex"])
+    files = to_pem("CERTIFICATE", leaf) + to_pem("CERTIFICATE", root)
+    return {
+        "chain": {"leaf": leaf, "root": root, "link": make_certificate(relay)},
+        "pem": {"both": files.encode(), "key": key_file(bytes(32)).encode()},
+        "outside": {
+            "envelope": encode_outside(OutsideEnvelope(*domains, envelope)),
+            "receipt": encode_outside(OutsideReceipt(*domains, bytes(16), bytes(32))),
+            "refusal": encode_outside(OutsideRefusal(*domains, bytes(32), "nobody")),
+        },
     }
 
 
@@ -399,7 +422,7 @@ def programs() -> dict[str, Seeds]:
 
 def main() -> None:
     """Write all seeds."""
-    for target, seeds in (wire() | people() | sessions() | discovery() | programs()).items():
+    for target, seeds in (wire() | federation() | people() | sessions() | discovery() | programs()).items():
         folder = HERE / "seeds" / target
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():
