@@ -24,7 +24,7 @@ from qpq.crypto.identity import SecretIdentity, text_id  # noqa: E402
 from qpq.crypto.safety import groups, safety_number, scan_text  # noqa: E402
 from qpq.crypto.sealing import seal  # noqa: E402
 from qpq.discovery.dnssd import SERVICE_TYPE, instance_name, text_entries  # noqa: E402
-from qpq.federation.authority import issue, key_file, make_authority, to_pem  # noqa: E402
+from qpq.federation.authority import issue, make_authority, to_pem  # noqa: E402
 from qpq.federation.x509 import read as read_certificate  # noqa: E402
 from qpq.link.certificates import make_certificate  # noqa: E402
 from qpq.mesh.effects import State  # noqa: E402
@@ -109,7 +109,10 @@ def federation() -> dict[str, Seeds]:
     files = to_pem("CERTIFICATE", leaf) + to_pem("CERTIFICATE", root)
     return {
         "chain": {"leaf": leaf, "root": root, "link": make_certificate(relay)},
-        "pem": {"both": files.encode(), "key": key_file(bytes(32)).encode()},
+        "pem": {
+            "both": files.encode(),
+            "inside-of-a-key": bytes.fromhex("302e020100300506032b657004220420") + bytes(32),
+        },
         "outside": {
             "envelope": encode_outside(OutsideEnvelope(*domains, envelope)),
             "receipt": encode_outside(OutsideReceipt(*domains, bytes(16), bytes(32))),

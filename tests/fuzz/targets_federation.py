@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from qpq.federation.authority import from_pem, make_authority, seed_of
+from qpq.federation.authority import from_pem, make_authority, seed_of, to_pem
 from qpq.federation.errors import UntrustedError
 from qpq.federation.path import check_chain
 from qpq.federation.x509 import SERVER_AUTH, read
@@ -38,13 +38,11 @@ def chain(data: bytes) -> None:
 
 
 def pem(data: bytes) -> None:
-    """A file of certificates, or with a key."""
-    text = data.decode("ascii", "replace")
-    for kind in ("CERTIFICATE", "PRIVATE KEY"):
-        with contextlib.suppress(UntrustedError):
-            from_pem(kind, text)
+    """A file of certificates; the inside of a key file."""
     with contextlib.suppress(UntrustedError):
-        assert len(seed_of(text)) == 32
+        from_pem("CERTIFICATE", data.decode("ascii", "replace"))
+    with contextlib.suppress(UntrustedError):
+        assert len(seed_of(to_pem("PRIVATE KEY", data))) == 32
 
 
 def outside(data: bytes) -> None:
