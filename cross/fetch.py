@@ -27,7 +27,10 @@ APT_HELPER = Path("/usr/lib/apt/apt-helper")
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One source archive: ``where`` is a path in Debian's pool or the name of a project on PyPI."""
+    """One archive: ``where`` is a path in Debian's pool or the name of a project on PyPI.
+
+    ``package`` and ``arch`` name what a binary package of Debian belongs to; sources have neither.
+    """
 
     name: str
     version: str
@@ -38,13 +41,16 @@ class Pin:
     licence: str
     source: str
     suite: str
+    package: str = ""
+    arch: str = ""
 
     @property
     def purl(self) -> str:
         """Return the package URL of the bill of materials."""
         if self.registry == "pypi":
             return f"pkg:pypi/{self.where}@{self.version}"
-        return f"pkg:deb/debian/{self.source}@{self.version}?arch=source&distro={self.suite}"
+        name, arch = (self.package, self.arch) if self.package else (self.source, "source")
+        return f"pkg:deb/debian/{name}@{self.version}?arch={arch}&distro={self.suite}"
 
 
 def pins() -> dict[str, Pin]:
@@ -64,6 +70,8 @@ def _pin(name: str, row: dict[str, str]) -> Pin:
         licence=row["licence"],
         source=row.get("source", ""),
         suite=row.get("suite", ""),
+        package=row.get("package", ""),
+        arch=row.get("arch", ""),
     )
 
 

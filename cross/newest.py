@@ -23,10 +23,13 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 def proposals() -> Iterator[str]:
     """Yield a line for each pin: the same, or the row that would take its place."""
     known = fetch.pins()
-    sources = _debian_sources(sorted({pin.suite for pin in known.values() if pin.suite}))
+    lists = _debian_lists(list(known.values()))
     for pin in known.values():
         try:
-            row = _from_debian(pin, sources) if pin.registry == "debian" else _from_pypi(pin)
+            if pin.registry == "pypi":
+                row = _from_pypi(pin)
+            else:
+                row = _binary(pin, lists) if pin.package else _from_debian(pin, lists)
         except CrossError as error:
             yield f"{pin.name}: {error}"
             continue
@@ -34,23 +37,47 @@ def proposals() -> Iterator[str]:
         yield f"{pin.name} {pin.version}: {'the newest' if same else json.dumps(row)}"
 
 
-def _debian_sources(suites: list[str]) -> list[str]:
-    """Return apt's options for private package lists of these suites, fetched now."""
+def _debian_lists(known: list[fetch.Pin]) -> list[str]:
+    """Return apt's options for private package lists of the pins' suites and architectures, fetched now."""
     folder = cache_dir() / "apt"
     for name in ("lists/partial", "cache", "etc"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "status").write_text("")
     mirror = fetch.debian_mirror()
-    rows = [f"deb-src [signed-by={KEYRING}] {mirror} {suite} main" for suite in suites]
+    rows = [
+        f"deb-src [signed-by={KEYRING}] {mirror} {suite} main"
+        for suite in sorted({pin.suite for pin in known if pin.source})
+    ]
+    binaries = sorted({(pin.arch, pin.suite) for pin in known if pin.package})
+    rows += [f"deb [signed-by={KEYRING} arch={arch}] {mirror} {suite} main" for arch, suite in binaries]
     (folder / "sources.list").write_text("\n".join(rows) + "\n")
     options = [
         f"Dir::Etc::sourcelist={folder}/sources.list",
         "Dir::Etc::sourceparts=-",
         f"Dir::State::lists={folder}/lists",
+        f"Dir::State::status={folder}/status",
+        f"Dir::Cache={folder}/cache",
+        f"APT::Architectures={','.join(sorted({arch for arch, _ in binaries}))}",
     ]
-    options += [f"Dir::Cache={folder}/cache"]
     words = [word for option in options for word in ("-o", option)]
     run(["apt-get", *words, "update"])
     return words
+
+
+def _binary(pin: fetch.Pin, options: list[str]) -> dict[str, str]:
+    """Return the row of a binary package, or of what a package without files of its own depends on."""
+    name = f"{pin.package}:{pin.arch}"
+    for line in run(["apt-cache", *options, "depends", name]).splitlines():
+        kind, _, other = line.strip().partition(": ")
+        if kind == "Depends" and other.startswith("linux-image-"):
+            name = f"{other.partition(':')[0]}:{pin.arch}"
+    told = run(["apt-cache", *options, "show", "--no-all-versions", name])
+    found = dict(re.findall(r"^(Filename|SHA256|Version): (\S+)$", told, re.MULTILINE))
+    return {
+        "debian": found["Filename"].removeprefix("pool/"),
+        "sha256": found["SHA256"],
+        "version": found["Version"].rpartition(":")[2],
+    }
 
 
 def _from_debian(pin: fetch.Pin, options: list[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from cross.errors import CrossError
 from cross.process import run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cross.targets import Target
 
@@ -26,13 +26,13 @@ NEEDED = {
 }
 
 
-def install(targets: Sequence[Target]) -> None:
-    """Install what is missing for these targets.
+def install(targets: Sequence[Target], more: Mapping[str, str] | None = None) -> None:
+    """Install what is missing for these targets; ``more`` is like NEEDED.
 
     Raises:
         CrossError: something is missing and this is not root on a machine with apt; the message names it.
     """
-    lacking = missing(targets)
+    lacking = missing(targets, more)
     if not lacking:
         return
     if os.geteuid() or not shutil.which("apt-get"):
@@ -42,15 +42,15 @@ def install(targets: Sequence[Target]) -> None:
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "update", "-qq"], env=env)
     run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *lacking], env=env)
-    lacking = missing(targets)
+    lacking = missing(targets, more)
     if lacking:
         msg = f"apt-get installed {' '.join(lacking)}, and the build still does not find what it needs of it"
         raise CrossError(msg)
 
 
-def missing(targets: Sequence[Target]) -> list[str]:
+def missing(targets: Sequence[Target], more: Mapping[str, str] | None = None) -> list[str]:
     """Return the packages that are missing for these targets."""
-    needed = dict(NEEDED)
+    needed = {**NEEDED, **(more or {})}
     for target in targets:
         if target.gcc and not os.environ.get("CC"):
             needed[f"{target.gcc}gcc"] = f"gcc-{target.gcc.removesuffix('-')}"

@@ -5,7 +5,7 @@
 #   UNSIGNED=1               a feed without signatures
 #   SOURCE_DATE_EPOCH        the time stamp of everything packed (default: the last commit's)
 
-.PHONY: feed package
+.PHONY: boot-check feed package
 
 MKPKG := $(PY) -m openwrt.mkpkg
 
@@ -14,3 +14,6 @@ package: cross ## pack dist/<target>/qpq for OpenWrt: .ipk (24.10, Gluon) and .a
 
 feed: cross ## dist/feed, which a web server gives to opkg and apk: USIGN_KEY=file APK_KEY=file, or UNSIGNED=1
 	@$(MKPKG) feed $(TARGET) --usign-key="$(USIGN_KEY)" --apk-key="$(APK_KEY)" $(if $(UNSIGNED),--unsigned)
+
+boot-check: $(VENV)/run.stamp ## boot the packages in QEMU, two routers each that meet, write, lose power and come back
+	@PYTHONPATH=tests $(PY) -m router $(TARGET)

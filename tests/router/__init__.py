@@ -1,0 +1,1 @@
+"""Routers in QEMU: the installed package boots, two of them find each other, one loses power (`make boot-check`)."""

@@ -1,0 +1,96 @@
+"""``python -m router [TARGET...]``: the boot check of built packages, its figures and what they are held against."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from cross import setup
+from cross.cache import ROOT
+from cross.errors import CrossError
+from cross.process import jobs
+from cross.targets import target
+
+from router import bigendian, parts
+from router.boards import BOARDS, Board
+from router.figures import complaints, table
+from router.machine import BootError
+from router.story import Figures, Story
+
+DIST = ROOT / "dist"
+NEEDED = {
+    "dpkg-deb": "dpkg",
+    "mke2fs": "e2fsprogs",
+    "depmod": "kmod",
+    "/usr/lib/ipxe/qemu/efi-virtio.rom": "ipxe-qemu",  # without its boot ROM QEMU does not plug in a network card
+}
+# QEMU's programs, and what they are called in Debian.
+EMULATORS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-system-arm": "qemu-system-arm",
+    "qemu-system-mips": "qemu-system-mips",
+    "qemu-system-mipsel": "qemu-system-mips",
+}
+
+
+def main(names: list[str]) -> int:
+    """Check these targets, as many at a time as there are processors; return the exit status."""
+    try:
+        boards = [_board(name) for name in names or BOARDS]
+        packages = {board.target: _package(board) for board in boards}
+        needed = dict(NEEDED)
+        for board in boards:
+            needed[board.program] = EMULATORS[board.program]
+            needed |= {} if board.debian else bigendian.NEEDED
+        setup.install([target(board.target) for board in boards], needed)
+        for board in boards:
+            parts.parts(board)
+        with ThreadPoolExecutor(jobs()) as pool:
+            figures = dict(pool.map(lambda board: (board.target, _check(board, packages[board.target])), boards))
+    except (CrossError, BootError) as error:
+        print(f"boot-check: {error}", file=sys.stderr)
+        return 1
+    for line in table({name: (BOARDS[name], row) for name, row in figures.items()}):
+        print(line)
+    (DIST / "boot-check.json").write_text(
+        json.dumps({name: asdict(row) for name, row in figures.items()}, indent=2) + "\n"
+    )
+    wrong = [text for name, row in figures.items() for text in complaints(BOARDS[name], row)]
+    for text in wrong:
+        print(f"boot-check: over budget: {text}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _board(name: str) -> Board:
+    if name not in BOARDS:
+        msg = f"there is no machine for {name!r}; there are: {', '.join(BOARDS)}"
+        raise CrossError(msg)
+    return BOARDS[name]
+
+
+def _package(board: Board) -> Path:
+    found = sorted((DIST / board.target).glob("qpq_*.ipk"))
+    if len(found) != 1:
+        msg = f"dist/{board.target} holds {len(found)} packages; run: make package TARGET={board.target}"
+        raise CrossError(msg)
+    return found[0]
+
+
+def _check(board: Board, package: Path) -> Figures:
+    begin = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"boot-check {board.target}: {what} ({time.monotonic() - begin:.0f} s)", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="qpq") as folder:
+        return Story(board, package, Path(folder), say).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,97 @@
+"""The machines that stand for routers: which QEMU, which kernel, which modules, how much memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+PCI = ("virtio_pci", "virtio_blk", "virtio_net")
+MMIO = ("virtio_mmio", "virtio_blk", "virtio_net")
+FILES = ("crc32c_generic", "ext4", "overlay")
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One target's machine.
+
+    ``memory`` is in MiB. ``debian`` is Debian's name of the architecture, whose kernel and BusyBox are fetched; without
+    one both are built from Debian's sources. ``small`` says whether DESIGN's memory budget is for this machine.
+    """
+
+    target: str
+    program: str
+    machine: tuple[str, ...]
+    memory: int
+    console: str
+    bus: str
+    debian: str
+    modules: tuple[str, ...]
+    small: bool
+
+    def devices(self, disk: str, mac: str) -> list[str]:
+        """Return QEMU's options for the disk and for the network card on the network ``lan``."""
+        return [
+            *("-drive", f"if=none,id=flash,format=raw,file={disk}"),
+            *("-device", f"virtio-blk-{self.bus},drive=flash"),
+            *("-device", f"virtio-net-{self.bus},netdev=lan,mac={mac}"),
+        ]
+
+
+_ROWS = (
+    Board(
+        target="x86_64",
+        program="qemu-system-x86_64",
+        machine=("-M", "q35", "-cpu", "qemu64"),
+        memory=128,  # Debian's smallest kernel does not boot with 64
+        console="ttyS0",
+        bus="pci",
+        debian="amd64",
+        modules=(*PCI, "overlay"),
+        small=False,
+    ),
+    Board(
+        target="aarch64_cortex-a53",
+        program="qemu-system-aarch64",
+        machine=("-M", "virt", "-cpu", "cortex-a53"),
+        memory=128,
+        console="ttyAMA0",
+        bus="device",
+        debian="arm64",
+        modules=(*MMIO, *FILES),
+        small=False,
+    ),
+    Board(
+        target="arm_cortex-a7_neon-vfpv4",
+        program="qemu-system-arm",
+        machine=("-M", "virt", "-cpu", "cortex-a7"),
+        memory=64,
+        console="ttyAMA0",
+        bus="device",
+        debian="armhf",
+        modules=(*MMIO, *FILES),
+        small=True,
+    ),
+    Board(
+        target="mips_24kc",
+        program="qemu-system-mips",
+        machine=("-M", "malta", "-cpu", "24Kc"),
+        memory=64,
+        console="ttyS0",
+        bus="pci",
+        debian="",
+        modules=(),
+        small=True,
+    ),
+    Board(
+        target="mipsel_24kc",
+        program="qemu-system-mipsel",
+        machine=("-M", "malta", "-cpu", "24Kc"),
+        memory=64,
+        console="ttyS0",
+        bus="pci",
+        debian="mipsel",
+        modules=(*PCI, *FILES),
+        small=True,
+    ),
+)
+BOARDS = {row.target: row for row in _ROWS}

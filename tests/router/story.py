@@ -1,0 +1,216 @@
+"""What two routers must do together, from the first boot to the one after the power cut, step by step."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from router import parts
+from router.asking import kept_for, linked, pid, ready, state, texts
+from router.facts import FACTS
+from router.figures import Figures
+from router.machine import BootError, Machine, Plug
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from router.boards import Board
+
+LINK = 90.0  # seconds until two nodes must have found each other; emulated processors take most of it for one handshake
+DELIVERY = 60.0
+COMMIT = 60  # seconds of commit_interval, the least there is, and of the time at rest
+SETTLED = 8.0  # seconds after which what is a node's own lies on flash (5 s at most, and the writing)
+QUIET = 32.0  # seconds after which nothing of what was said before the rest is still to be written (one write in 20 s)
+LETTER = "Grüße über das Netz"
+CALL = "Alle ins Rathaus"
+LATER = "für später"
+TOPIC = "dorf"
+SECTOR = 512
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Counters of a machine at one moment: packets and bytes sent, sectors written to its disk."""
+
+    packets: int
+    sent: int
+    sectors: int
+
+
+class Story:
+    """Two machines of one board on one cable."""
+
+    def __init__(self, board: Board, package: Path, folder: Path, say: Callable[[str], None]) -> None:
+        self.board = board
+        self.say = say
+        self.figures = Figures()
+        made = parts.parts(board)
+        initrd = folder / "initrd"
+        parts.initrd(made, initrd)
+        ends = (folder / "a.lan", folder / "b.lan")
+        self.plugs = (
+            Plug(ends[0], ends[1], "52:54:00:51:50:0a", "10.77.0.1"),
+            Plug(ends[1], ends[0], "52:54:00:51:50:0b", "10.77.0.2"),
+        )
+        machines = []
+        for name, preinstalled in (("anna", True), ("bert", False)):
+            disk = folder / f"{name}.disk"
+            parts.disk(board, made, disk, package, preinstalled=preinstalled)
+            machines.append(Machine(name, board, made.kernel, initrd, disk))
+        self.first, self.second = machines
+
+    def run(self) -> Figures:
+        """Tell the story; BootError where it goes another way."""
+        begin = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            for machine in (self.first, self.second):
+                stack.callback(machine.cut)
+            self._boot()
+            identities = self._meet()
+            self._write()
+            stranger = self._keep()
+            self._rest()
+            self._cut(identities, stranger)
+            for name, fact in FACTS.items():
+                fact(self.second, lambda: linked(self.second, identities[0]))
+                self._step(name)
+            self.first.off()
+            log = self.second.log()
+            if "Traceback" in log:
+                raise BootError(f"{self.board.target}: a traceback in the log:\n{log}")
+        self.figures.took = time.monotonic() - begin
+        return self.figures
+
+    # --- the steps -------------------------------------------------------------------------------
+
+    def _boot(self) -> None:
+        """One machine has the package in its image, the other gets it by opkg."""
+        self.first.switch_on(self.plugs[0])
+        self.second.switch_on(self.plugs[1], "qpq.fixtime")
+        for machine in (self.first, self.second):
+            machine.wait_booted()
+        ready(self.first)
+        self._step("a preinstalled package is started at boot")
+        self.second.do("! pidof qpq")
+        self.second.do("opkg install /mnt/qpq.ipk")
+        ready(self.second)
+        self.second.do("/etc/init.d/qpq enabled")
+        self._step("opkg install enables and starts the service")
+        self.figures.boot = max(float(machine.do("cat /tmp/booted")) for machine in (self.first, self.second))
+
+    def _meet(self) -> tuple[str, str]:
+        begin = time.monotonic()
+        ids = tuple(str(machine.ask("mesh identity")["id"]) for machine in (self.first, self.second))
+        for machine, other in ((self.first, ids[1]), (self.second, ids[0])):
+            machine.wait("a link", lambda machine=machine, other=other: linked(machine, other), LINK)
+        self.figures.linked = time.monotonic() - begin
+        self._step(f"they find each other ({', '.join(sorted(_ways(self.first)))})")
+        return ids[0], ids[1]
+
+    def _write(self) -> None:
+        people = {}
+        for machine in (self.first, self.second):
+            people[machine.name] = machine.ask(f"mesh user add {machine.name}")["id"]
+            machine.ask(f"mesh subscribe {TOPIC} --user {machine.name}")
+        for sender, other in ((self.first, self.second), (self.second, self.first)):
+            sender.do(
+                f"qpq mesh send {people[other.name]} '{LETTER}' --user {sender.name} --wait {DELIVERY:.0f}",
+                DELIVERY + 30.0,
+            )
+        self._step("a message each way, with its receipt")
+        self.first.ask(f"mesh broadcast {TOPIC} '{CALL}' --user anna")
+        self.second.wait("the broadcast", lambda: CALL in texts(self.second), DELIVERY)
+        self._step("a broadcast")
+
+    def _keep(self) -> str:
+        """Let the second machine keep something for a stranger, and have something of its own on its way."""
+        number = pid(self.second)
+        self.second.do(f"uci set qpq.main.commit_interval={COMMIT}s && uci commit qpq && reload_config")
+        self.second.wait("a restart with the new option", lambda: pid(self.second) != number)
+        ready(self.second)
+        self._step("reload_config applies what was changed")
+        identity = str(self.first.ask("mesh identity")["id"])
+        self.second.wait("a link after the restart", lambda: linked(self.second, identity), LINK)
+        strangers = [_stranger(), _stranger()]
+        self.first.ask(f"mesh send {strangers[0]} '{LATER}' --user anna")
+        self.second.ask(f"mesh send {strangers[1]} '{LATER}' --user bert")
+        self.second.wait("custody", lambda: kept_for(self.second, strangers[0]), DELIVERY)
+        self._step("what nobody can take yet waits at the neighbour")
+        return strangers[0]
+
+    def _rest(self) -> None:
+        """A minute in which nobody writes: the first machine's flash stays as it is, the second commits its custody."""
+        time.sleep(SETTLED)
+        before, begin = self._counted(), time.monotonic()
+        time.sleep(QUIET)
+        middle = self._counted()
+        time.sleep(COMMIT + SETTLED - QUIET)
+        after, minutes = self._counted(), (time.monotonic() - begin) / 60.0
+        figures = self.figures
+        figures.rest_flash = (after[0].sectors - middle[0].sectors) * SECTOR
+        figures.commit = (after[1].sectors - before[1].sectors) * SECTOR
+        figures.rest_packets = max(new.packets - old.packets for old, new in zip(before, after, strict=True)) / minutes
+        figures.rest_bytes = max(new.sent - old.sent for old, new in zip(before, after, strict=True)) / minutes / 60.0
+        figures.snapshot = int(self.second.ask("mesh store")["snapshot"]["bytes"])
+        for machine in (self.first, self.second):
+            available = int(machine.do("awk '/^MemAvailable/ { print $2 }' /proc/meminfo")) * KIB
+            lost = int(machine.do("cat /tmp/available")) * KIB - available
+            if lost > figures.lost:
+                figures.lost, figures.available = lost, available
+            resident = next(row.split()[1] for row in state(machine).splitlines() if row.startswith("VmRSS"))
+            figures.resident = max(figures.resident, int(resident) * KIB)
+        figures.ready = float(re.findall(r"ready: qpq \S+ after ([0-9.]+) s", self.first.log())[-1])
+        self._step("a minute at rest is measured")
+
+    def _counted(self) -> list[Counters]:
+        return [_counters(machine) for machine in (self.first, self.second)]
+
+    def _cut(self, identities: tuple[str, str], stranger: str) -> None:
+        second = self.second
+        second.cut()
+        second.switch_on(self.plugs[1], "qpq.fixtime")
+        second.wait_booted()
+        ready(second)
+        if second.ask("mesh identity")["id"] != identities[1]:
+            raise BootError(f"{self.board.target}: another identity after the power cut")
+        self._step("after the power cut it has its identity")
+        held = texts(second)
+        if not {LETTER, CALL} <= held:
+            raise BootError(f"{self.board.target}: after the power cut the inbox holds {held}")
+        sent = {row["text"] for row in second.ask("mesh outbox --user bert")}
+        if not {LETTER, LATER} <= sent:
+            raise BootError(f"{self.board.target}: after the power cut the outbox holds {sent}")
+        self._step("its user has inbox and outbox")
+        if not kept_for(second, stranger):
+            raise BootError(f"{self.board.target}: what was kept for others is gone: {second.ask('mesh store')}")
+        self._step("what it kept for others is there")
+        second.wait("a link after the power cut", lambda: linked(second, identities[0]), LINK)
+        self._step("it is linked again")
+
+    def _step(self, what: str) -> None:
+        self.figures.steps.append(what)
+        self.say(what)
+
+
+def _ways(machine: Machine) -> Iterator[str]:
+    return (row["via"] for row in machine.ask("mesh peers") if row["state"] == "linked")
+
+
+def _counters(machine: Machine) -> Counters:
+    network = "/sys/class/net/eth0/statistics"
+    text = machine.do(f"sync; cat {network}/tx_packets {network}/tx_bytes; awk '{{ print $7 }}' /sys/block/vda/stat")
+    return Counters(*(int(word) for word in text.split()))
+
+
+def _stranger() -> str:
+    """Return the id of somebody who is nowhere in the mesh."""
+    key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    return base64.b32encode(key).decode().rstrip("=").lower()

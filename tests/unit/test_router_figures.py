@@ -1,0 +1,100 @@
+"""The boot check's own words: what it holds against the budgets, how it tells its figures, what it boots from."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from cross.targets import TARGETS
+
+from router import boards, parts
+from router.__main__ import EMULATORS, main
+from router.figures import Figures, complaints, table
+
+GOOD = Figures(lost=9_000_000, snapshot=10_000, rest_bytes=30.0)
+ROUTER = boards.BOARDS["mips_24kc"]
+
+
+def test_every_target_has_a_machine_and_every_machine_an_emulator() -> None:
+    assert set(boards.BOARDS) == set(TARGETS)
+    assert {board.program for board in boards.BOARDS.values()} == set(EMULATORS)
+
+
+def test_only_the_mips_and_arm_machines_are_held_to_64_mb() -> None:
+    small = {name for name, board in boards.BOARDS.items() if board.small}
+    assert small == {name for name, target in TARGETS.items() if target.bits == 32}
+    assert {boards.BOARDS[name].memory for name in small} == {64}
+
+
+def test_what_keeps_its_budgets_is_not_complained_of() -> None:
+    assert not list(complaints(ROUTER, GOOD))
+
+
+@pytest.mark.parametrize(
+    ("figures", "told"),
+    [
+        (Figures(lost=16_000_001), "MemAvailable lost: 16,000,001, at most 16,000,000"),
+        (Figures(snapshot=262_145), "a snapshot: 262,145"),
+        (Figures(rest_flash=512), "flash at rest: 512, at most 0"),
+        (Figures(rest_bytes=150.6), "sent a second at rest: 151"),
+    ],
+)
+def test_each_budget_is_held_by_itself(figures: Figures, told: str) -> None:
+    (text,) = complaints(ROUTER, figures)
+    assert text.startswith("mips_24kc: ")
+    assert told in text
+
+
+def test_a_larger_machine_may_lose_more_memory() -> None:
+    assert not list(complaints(boards.BOARDS["x86_64"], Figures(lost=20_000_000)))
+
+
+def test_the_table_has_a_column_a_machine() -> None:
+    lines = list(table({name: (boards.BOARDS[name], GOOD) for name in ("x86_64", "mips_24kc")}))
+    assert lines[0] == "|  | x86_64 | mips_24kc |"
+    assert lines[1] == "| --- | --- | --- |"
+    assert "| MemAvailable lost, MB (64 MB: < 16) | 9.0 | 9.0 |" in lines
+    assert all(line.count("|") == 4 for line in lines)
+
+
+def test_a_target_without_a_machine_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nonsense"]) == 1
+    assert "no machine for 'nonsense'; there are: x86_64" in capsys.readouterr().err
+
+
+def test_the_initrd_is_what_cpio_reads(tmp_path: Path) -> None:
+    busybox, module = tmp_path / "busybox", tmp_path / "00-one.ko"
+    busybox.write_bytes(b"program")
+    module.write_bytes(b"odd")
+    parts.initrd(parts.Parts(tmp_path, busybox, (module,)), tmp_path / "initrd")
+    archive = gzip.decompress((tmp_path / "initrd").read_bytes())
+    names = [name for name, _, _ in _members(io.BytesIO(archive))]
+    assert names == ["bin", "modules", "init", "bin/busybox", "modules/00-one.ko"]
+    found = {name: (mode, data) for name, mode, data in _members(io.BytesIO(archive))}
+    assert found["bin/busybox"] == (0o100755, b"program")
+    assert found["modules/00-one.ko"] == (0o100644, b"odd")
+    assert found["bin"][0] == 0o040755
+    assert subprocess.run(["sh", "-n", parts.GUEST / "init"], check=False).returncode == 0
+
+
+def _members(archive: io.BytesIO) -> list[tuple[str, int, bytes]]:
+    """Return name, mode and content of each member: head of 13 fields, name and data padded to four bytes."""
+    rows = []
+    while True:
+        head = archive.read(110)
+        assert head[:6] == b"070701"
+        fields = [int(head[at : at + 8], 16) for at in range(6, 110, 8)]
+        name = archive.read(fields[11])[:-1].decode()
+        archive.seek(-archive.tell() % 4, 1)
+        data = archive.read(fields[6])
+        archive.seek(-archive.tell() % 4, 1)
+        if name == "TRAILER!!!":
+            return rows
+        rows.append((name, fields[1], data))
