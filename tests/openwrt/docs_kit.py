@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from openwrt.pack.keys import ApkKey, UsignKey
 
 HERE = Path(__file__).resolve().parent
-GUEST = HERE / "docs" / "guest"
+GUEST = HERE.parent / "router" / "guest"
 TARGET = "x86_64"
 PROGRAM = stage.DIST / TARGET / stage.BINARY
 SECONDS = 55.0
@@ -39,7 +39,7 @@ set -eu
 export PATH=/page/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t proc proc /proc; mount -t tmpfs tmpfs /tmp
 mkdir -p /tmp/run /tmp/log /tmp/lock /tmp/state /dev/pts
-syslogd -C64 -S
+syslogd -O /tmp/log/messages -S
 ip link set lo up
 cp /page/tmp/* /tmp/
 reload_config --quiet
@@ -71,7 +71,7 @@ class Router:
 
     def __init__(self, root: Path, manager: str) -> None:
         self.root = root
-        shutil.copytree(GUEST, root, dirs_exist_ok=True)
+        shutil.copytree(GUEST, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("init", "rcS", "inittab"))
         for name in (
             "bin", "dev", "etc/config", "etc/init.d", "etc/rc.d", "etc/uci-defaults", "proc", "root", "sys", "tmp",
             "etc/opkg/keys", "etc/apk/keys", "etc/apk/repositories.d", "etc/dropbear", "page/tmp", "feed", "usr/bin",
