@@ -27,7 +27,7 @@ LINK = 90.0  # seconds until two nodes must have found each other; emulated proc
 DELIVERY = 60.0
 COMMIT = 60  # seconds of commit_interval, the least there is, and of the time at rest
 SETTLED = 8.0  # seconds after which what is a node's own lies on flash (5 s at most, and the writing)
-QUIET = 32.0  # seconds after which nothing of what was said before the rest is still to be written (one write in 20 s)
+QUIET = 64.0  # seconds after which what was said before is written, and what was deleted taken out (after 60 s)
 LETTER = "Grüße über das Netz"
 CALL = "Alle ins Rathaus"
 LATER = "für später"
@@ -147,16 +147,16 @@ class Story:
         return strangers[0]
 
     def _rest(self) -> None:
-        """A minute in which nobody writes: the first machine's flash stays as it is, the second commits its custody."""
+        """Nobody writes: in the first minute the second machine commits its custody, then all flash stays as it is."""
         time.sleep(SETTLED)
         before, begin = self._counted(), time.monotonic()
         time.sleep(QUIET)
         middle = self._counted()
-        time.sleep(COMMIT + SETTLED - QUIET)
+        time.sleep(COMMIT)
         after, minutes = self._counted(), (time.monotonic() - begin) / 60.0
         figures = self.figures
         figures.rest_flash = (after[0].sectors - middle[0].sectors) * SECTOR
-        figures.commit = (after[1].sectors - before[1].sectors) * SECTOR
+        figures.commit = (middle[1].sectors - before[1].sectors) * SECTOR
         figures.rest_packets = max(new.packets - old.packets for old, new in zip(before, after, strict=True)) / minutes
         figures.rest_bytes = max(new.sent - old.sent for old, new in zip(before, after, strict=True)) / minutes / 60.0
         figures.snapshot = int(self.second.ask("mesh store")["snapshot"]["bytes"])
