@@ -40,7 +40,13 @@ ROOMS = ("crypto", "mesh", "wire")
 LEFT_OUT = ("test_wire_protocol_doc.py",)
 # Whole networks of the rooms' machines. Under emulation they take most of the time, so where fewer examples are asked
 # for than usual (QPQ_EXAMPLES, as CI does) only the target that runs natively has them.
-WORLDS = ("test_mesh_crashes.py", "test_mesh_flood_world.py", "test_mesh_hostile.py", "test_mesh_relays.py")
+WORLDS = (
+    "test_mesh_crashes.py",
+    "test_mesh_flood_world.py",
+    "test_mesh_hostile.py",
+    "test_mesh_outside_crashes.py",
+    "test_mesh_relays.py",
+)
 USUAL_EXAMPLES = 20
 STAND_INS = ("test_vectors.py", "test_contract.py", "test_native.py", "test_capnp.py")
 ALONE = ("test_stdlib.py",)  # stand-ins for the standard library, beside the real modules
