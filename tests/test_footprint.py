@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 import re
 from typing import TYPE_CHECKING
 
 import pytest
-from node import Node, wait_for
+from node import NODE_SOURCE, Node, free_ports, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,6 @@ NEVER = {
     "urllib": "comes with cryptography.x509",
     "zeroconf": "mDNS, which is off here",
 }
-PORT = 17_180
 LINE = re.compile(r"^import time:\s+\d+ \|\s+\d+ \| +(\S+)$", re.MULTILINE)
 
 
@@ -59,9 +59,11 @@ def linked() -> Iterator[tuple[Node, Node]]:
     """Give two daemons with a link on loopback, which log what they import."""
     quiet = ("--no-mdns", "--no-beacon", "--mesh-interface", "lo")
     environment = {"PYTHONPROFILEIMPORTTIME": "1"}
-    first = Node("first", arguments=(*quiet, "--listen", f"127.0.0.1:{PORT}"), environment=environment)
-    dial = ("--peer", f"127.0.0.1:{PORT}")
-    second = Node("second", arguments=(*quiet, "--listen", f"127.0.0.1:{PORT + 1}", *dial), environment=environment)
+    compileall.compile_dir(NODE_SOURCE, quiet=2)  # a node that has to compile itself, once, is 1 MiB larger
+    one, other = free_ports(2)
+    first = Node("first", arguments=(*quiet, "--listen", f"127.0.0.1:{one}"), environment=environment)
+    dial = ("--peer", f"127.0.0.1:{one}")
+    second = Node("second", arguments=(*quiet, "--listen", f"127.0.0.1:{other}", *dial), environment=environment)
     for node in (first, second):
         node.measured = False  # coverage imports much itself
     try:
