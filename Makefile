@@ -34,7 +34,7 @@ run: $(VENV)/run.stamp ## start a node here (unless one runs already) and open i
 test: $(VENV)/dev.stamp ## unit, property, vector and fuzz-replay tests with coverage gates; as root the network tests too
 	@$(PY) tests/rigs/run_tests.py $(ARGS)
 
-demo: $(VENV)/run.stamp ## three nodes on this machine find each other and exchange messages, narrated
+demo: $(VENV)/run.stamp ## nodes on this machine find each other, exchange messages, and write to another community, narrated
 	@$(PY) tests/demo.py
 
 bench: $(VENV)/run.stamp ## measure the node beside LXMF in the same run; writes dist/bench.json

@@ -1,8 +1,8 @@
-"""`make demo`: nodes on this machine find each other and exchange messages, narrated, in two acts.
+"""`make demo`: nodes on this machine find each other and exchange messages, narrated, in three acts.
 
-First three on one cable; then three in a line, whose ends know nothing of each other. As root
-each node lives in a network namespace of its own and discovery does the rest, as in a house;
-otherwise all are on loopback and are told one another's addresses.
+First three on one cable; then three in a line, whose ends know nothing of each other; then two communities,
+joined by a relay each. As root each node lives in a network namespace of its own and discovery does the
+rest, as in a house; otherwise all are on loopback and are told one another's addresses.
 Exit status 1 when something that is told did not happen; it ends within a minute.
 
 usage: demo.py [--loopback]
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 sys.path[:0] = [str(Path(__file__).resolve().parent / folder) for folder in ("net", "rigs")]
 
 from netns import Lab, usable  # noqa: E402 (the rigs are no package)
-from node import Node, wait_for  # noqa: E402
+from node import Node, free_ports, wait_for  # noqa: E402
 
 from qpq.errors import QpqError  # noqa: E402 (node.py knows where it is)
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 NAMES = ("anna", "bert", "cleo")
 LINE = ("dora", "emil", "frieda")
+VILLAGES = ("gina", "hans", "ida")
+AUE, BACH = "aue.example", "bach.example"
 TOPIC = "dorfplatz"
 FIRST_PORT = 17_000
 LIMIT = 60.0  # seconds for everything
@@ -66,7 +68,7 @@ def main() -> int:
     """Play the whole piece; return 1 when something was missed."""
     stage = Stage(time.monotonic())
     loopback = "--loopback" in sys.argv or not usable()
-    for make, act in ((make_nodes, play), (make_line, play_line)):
+    for make, act in ((make_nodes, play), (make_line, play_line), (make_villages, play_villages)):
         with ExitStack() as stack:
             nodes = make(stage, stack, loopback=loopback)
             act(stage, nodes)
@@ -119,6 +121,50 @@ def make_line(stage: Stage, stack: ExitStack, *, loopback: bool) -> list[Node]:
     for node in nodes:
         stack.callback(node.close)
     return nodes
+
+
+def make_villages(stage: Stage, stack: ExitStack, *, loopback: bool) -> list[Node]:
+    """Make two communities, not running yet: the relays gina and ida, and hans who has a link to gina only."""
+    gina, hans, ida = VILLAGES
+    if not loopback:
+        stage.say("two villages: hans and gina on one cable, ida far away; gina and ida have an uplink")
+        lab = stack.enter_context(Lab())
+        hosts = {name: lab.namespace(name) for name in VILLAGES}
+        cable, uplink = lab.segment(), lab.segment()
+        for number, name in enumerate((gina, hans), 1):
+            cable.attach(hosts[name], ipv4=f"10.73.0.{number}/24")
+        for number, name in enumerate((gina, ida), 1):
+            uplink.attach(hosts[name], "wan", ipv4=f"10.74.0.{number}/24")
+        addresses = {gina: "10.74.0.1:7000", ida: "10.74.0.2:7000"}
+        nodes = [Node(name, prefix=hosts[name].command(), arguments=("--mesh-interface", "eth0")) for name in VILLAGES]
+    else:
+        stage.say("two villages: hans is told of gina, nobody of ida; gina and ida are relays")
+        ports = dict(zip(VILLAGES, free_ports(len(VILLAGES)), strict=True))
+        addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        quiet = ("--no-mdns", "--no-beacon")
+        nodes = [Node(name, arguments=("--listen", addresses[name], *quiet)) for name in VILLAGES]
+        nodes[1].arguments += ["--peer", addresses[gina]]
+    for node in nodes:
+        stack.callback(node.close)
+    for node, domain in ((nodes[0], AUE), (nodes[2], BACH)):
+        node.arguments += ["--config", str(node.folder / "conf")]
+        _configure(node, domain)
+    keys = {}
+    for node in (nodes[0], nodes[2]):
+        node.start()
+        keys[node.name] = node.identity()
+        node.stop()
+    _configure(nodes[0], AUE, BACH, keys[ida], addresses[ida])
+    _configure(nodes[2], BACH, AUE, keys[gina], addresses[gina])
+    return nodes
+
+
+def _configure(node: Node, domain: str, *other: str) -> None:
+    """Write the configuration of a relay: its domain, and the other's domain, key and address."""
+    text = f"config qpq 'main'\n\toption domain '{domain}'\n"
+    if other:
+        text += "config relay\n\toption domain '{}'\n\tlist key '{}'\n\tlist address '{}'\n".format(*other)
+    (node.folder / "conf").write_text(text)
 
 
 def _loopback(ports: list[int], n: int) -> Sequence[str]:
@@ -199,6 +245,29 @@ def play_line(stage: Stage, nodes: list[Node]) -> None:
         stage.check(f"{node.name} stops cleanly", node.stop() == 0)
 
 
+def play_villages(stage: Stage, nodes: list[Node]) -> None:
+    """Write to somebody of another community, and hear from there."""
+    gina, hans, ida = nodes
+    for node in nodes:
+        node.start(wait=False)
+    for node in nodes:
+        node.wait_ready()
+    stage.expect("hans has a link to gina", lambda: gina.identity() in hans.linked())
+    stage.expect(f"the relays of {AUE} and {BACH} have found each other", lambda: reached(gina) and reached(ida))
+    stage.check("ida is no neighbour of gina", ida.identity() not in gina.linked())
+    ida.ask("mesh.user.add", name="ida")
+    talk(stage, hans, ida, f"ida@{BACH}", "Habt ihr morgen Sitzung?", who=("", "ida"))
+    talk(stage, ida, hans, f"{user(hans)}@{AUE}", "Um acht im Gemeindehaus.", who=("ida", ""))
+    for node in nodes:
+        stage.check(f"{node.name} stops cleanly", node.stop() == 0)
+
+
+def reached(relay: Node) -> bool:
+    """Whether a relay is connected to all other domains it knows."""
+    found = relay.ask("federation.status")
+    return all(row["reached"] for row in found["relays"])  # type: ignore[index]
+
+
 def user(node: Node) -> str:
     """Return the id of a node's first user."""
     return str(node.ask("mesh.identity")["users"][0]["id"])  # type: ignore[index]
@@ -217,12 +286,15 @@ def channels(node: Node) -> set[str]:
     return {str(row.get("channel")) for row in node.inbox()}
 
 
-def talk(stage: Stage, sender: Node, recipient: Node, identity: str, text: str) -> None:
-    """Send one message and wait for its receipt."""
+def talk(
+    stage: Stage, sender: Node, recipient: Node, identity: str, text: str, who: tuple[str, str] = ("", "")
+) -> None:
+    """Send one message and wait for its receipt; ``who``: users of the two nodes that have several."""
+    writer, reader = who
     stage.say(f"{sender.name} -> {recipient.name}: {text}")
-    message = sender.send(identity, text)
-    stage.expect(f"{recipient.name}'s receipt is back: delivered", lambda: sender.state(message) == "delivered")
-    stage.check(f"{recipient.name} can read it", text in recipient.texts())
+    message = sender.send(identity, text, writer)
+    stage.expect(f"{recipient.name}'s receipt is back: delivered", lambda: sender.state(message, writer) == "delivered")
+    stage.check(f"{recipient.name} can read it", text in recipient.texts(reader))
 
 
 if __name__ == "__main__":
