@@ -18,6 +18,7 @@ from qpq.errors import QpqError
 from qpq.mesh import events
 from qpq.mesh.core import Core
 from qpq.mesh.effects import (
+    BroadcastHeard,
     BundleMade,
     CloseLink,
     Connect,
@@ -756,6 +757,7 @@ _EFFECTS: dict[type, Callable[[World, Node, object], None]] = {
     NeighbourChanged: World._neighbour,
     Outward: World._outside,
     InsideProof: World._outside,
+    BroadcastHeard: World._outside,
     OutsideLookup: World._outside,
     OutsideAnswered: World._outside,
     LookupDone: World._outside,

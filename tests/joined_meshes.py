@@ -9,9 +9,9 @@ from cores import MemoryStore, Node, World
 from qpq.crypto.identity import Address
 from qpq.crypto.sealing import seal
 from qpq.mesh import events
-from qpq.mesh.effects import InsideProof, OutsideAnswered, OutsideLookup, Outward
+from qpq.mesh.effects import BroadcastHeard, InsideProof, OutsideAnswered, OutsideLookup, Outward
 from qpq.wire.body import Body, encode_body
-from qpq.wire.envelope import Mode, sign_envelope
+from qpq.wire.envelope import Mode, decode_envelope, envelope_id, sign_envelope
 from qpq.wire.receipts import commitment
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Shuttle:
 
     ``loss`` is the part that is lost on the way, ``twice`` that which comes twice. ``refuse`` says of a row why it
     is not carried on (empty: it is). A row that was taken or refused stays, so that it is not carried again.
+    ``sharing``: domains that share all channels their gateways read; ``shared`` what of that has crossed, and where.
     """
 
     def __init__(self, world: World, *, loss: float = 0.0, twice: float = 0.0) -> None:
@@ -45,6 +46,9 @@ class Shuttle:
         self.refuse: Callable[[FederationInsert], str] = lambda _row: ""
         self.carried: list[FederationInsert] = []
         self.done: set[tuple[str, int, bytes]] = set()
+        self.sharing: tuple[str, ...] = ()
+        self.shared: list[tuple[bytes, str, str]] = []
+        self._sharing: dict[bytes, tuple[str, bytes]] = {}
         self._busy: set[tuple[str, int, bytes]] = set()
         self._tokens: dict[bytes, tuple[Node, FederationInsert]] = {}
         world.federation = self.effect
@@ -66,8 +70,25 @@ class Shuttle:
             reason = "" if found else "no such user"
             answer = events.OutsideFound(effect.asker, effect.token, found, "" if own else effect.domain, reason)
             self.world.after(0.2, lambda: self.world.tell(node, answer) and None)
+        elif isinstance(effect, BroadcastHeard):
+            assert node.gateway is not None
+            self.share(node.gateway[1], effect.envelope)
         elif isinstance(effect, OutsideAnswered):
             self._answered(effect)
+
+    def share(self, domain: str, data: bytes) -> None:
+        """Bring a broadcast to the domains that share it and have not had it from there, or given it."""
+        name = envelope_id(decode_envelope(data))
+        for other in self.sharing if domain in self.sharing else ():
+            known = {(name, domain, other), (name, other, domain)}
+            if other != domain and not known & set(self.shared):
+                self.shared.append((name, domain, other))
+                token = self.world.random.randbytes(16)
+                self._sharing[token] = (other, data)
+                self._bring(self.gateways(other)[0], events.FromOutside(token, domain, data, 1))
+
+    def _bring(self, to: Node, event: events.FromOutside) -> None:
+        self.world.after(0.1, lambda: self.world.tell(to, event) and None)
 
     def look(self, node: Node) -> None:
         """Carry what a gateway keeps, also after a restart."""
@@ -111,6 +132,8 @@ class Shuttle:
         self.world.after(0.1, lambda: self.world.tell(to, event) and None)
 
     def _answered(self, effect: OutsideAnswered) -> None:
+        if effect.token in self._sharing and not effect.reason:
+            self.share(*self._sharing.pop(effect.token))
         if effect.token not in self._tokens or effect.retry or self.world.random.random() < self.loss:
             return
         node, row = self._tokens.pop(effect.token)

@@ -68,11 +68,26 @@ def federated(aachen: Relay, berlin: Relay) -> None:
     keys = aachen.identity(), berlin.identity()
     aachen.stop()
     berlin.stop()
-    berlin.configure(f"option domain '{B}'\n" + section(A, keys[0]))
-    aachen.configure(f"option domain '{A}'\n" + section(B, keys[1], berlin.port))
+    topic = "list topic 'rheinland'\n"
+    berlin.configure(f"option domain '{B}'\n" + section(A, keys[0], more=topic))
+    aachen.configure(f"option domain '{A}'\n" + section(B, keys[1], berlin.port, topic))
     berlin.start()
     aachen.start()
     wait_for("they are connected", lambda: aachen.reaches(B) and berlin.reaches(A))
+
+
+def share_a_topic(aachen: Relay, berlin: Relay) -> None:
+    assert aachen.relays()[B]["topics"] == ["rheinland"]
+    for relay in (aachen, berlin):
+        relay.ask("mesh.subscribe", topic="rheinland")
+        relay.ask("mesh.subscribe", topic="kitchen")
+    for topic in ("kitchen", "rheinland"):
+        aachen.ask("mesh.broadcast", topic=topic, text=f"about {topic}")
+    wait_for("the broadcast has crossed", lambda: berlin.texts() == ["about rheinland"])
+    berlin.ask("mesh.broadcast", topic="rheinland", text="and back")
+    wait_for("the answer has crossed", lambda: aachen.texts() == ["and back"])
+    shares: Any = berlin.ask("mesh.store")
+    assert {row.get("name") for row in shares["by_link"]} == {"another domain", None}
 
 
 def test_two_relays_connect_and_say_so_and_a_reload_keeps_or_ends_it() -> None:
@@ -83,6 +98,7 @@ def test_two_relays_connect_and_say_so_and_a_reload_keeps_or_ends_it() -> None:
         assert (status["domain"], status["key"], status["draining"]) == (A, aachen.identity(), False)
         metrics: Any = berlin.ask("metrics")
         assert "\nqpq_federation_connections 1\n" in metrics["text"]
+        share_a_topic(aachen, berlin)
         berlin.hang_up("info: reloaded")
         assert berlin.relays()[A]["connections"] == 1
         berlin.configure(f"option domain '{B}'\n" + section("chemnitz.example", aachen.identity()))
@@ -154,7 +170,8 @@ def test_a_node_of_no_domain_loads_none_of_it() -> None:
         "asyncio.run(life())\n"
         "print(*[name for name in sys.modules if name.startswith(('qpq.federation', 'qpq.rpc', 'qpq.wire.rpc',"
         " 'qpq.wire.capnp', 'capnp', 'qpq.daemon.feder', 'qpq.daemon.relay', 'qpq.store.federation',"
-        " 'qpq.link.streams', 'qpq.wire.outside', 'qpq.daemon.histogram'))])"
+        " 'qpq.link.streams', 'qpq.wire.outside', 'qpq.daemon.histogram', 'qpq.mesh.outside', 'qpq.mesh.topics',"
+        " 'qpq.home', 'qpq.store.home', 'qpq.daemon.client_'))])"
     )
     relay = Relay("none", 7340)
     try:

@@ -12,6 +12,7 @@ from qpq.wire.envelope import Envelope, Mode, encode_envelope, envelope_hash, en
 from qpq.wire.errors import FieldError, ShapeError, UnknownBodyError, WireError
 from qpq.wire.outside import (
     MAX_REASON,
+    OutsideBroadcast,
     OutsideEnvelope,
     OutsideReceipt,
     OutsideRefusal,
@@ -35,6 +36,7 @@ VALUES = [
     OutsideEnvelope(B, A, b"bytes"),
     OutsideReceipt(A, B, SECRET, b"h" * 32),
     OutsideRefusal(A, B, b"i" * 32, "nobody of that name"),
+    OutsideBroadcast(B, A, b"bytes"),
 ]
 
 
@@ -48,6 +50,7 @@ def test_what_is_written_is_read(value: OutsideEnvelope) -> None:
 def test_each_kind_names_the_envelope_it_is_about() -> None:
     sent = envelope()
     assert OutsideEnvelope(B, A, encode_envelope(sent)).message_id == envelope_id(sent)
+    assert OutsideBroadcast(B, A, encode_envelope(sent)).message_id == envelope_id(sent)
     assert OutsideReceipt(A, B, SECRET, envelope_hash(sent)).message_id == envelope_id(sent)
     assert Mode(sent.mode) is sent.mode
 
@@ -63,7 +66,7 @@ def test_a_reason_is_cut_to_what_is_read() -> None:
     ("payload", "fault"),
     [
         (b"", UnknownBodyError),
-        (b"\x03", UnknownBodyError),
+        (b"\x04", UnknownBodyError),
         (b"\x00", WireError),
         (b"\x00" + encode([B, A, b"x", b"y"]), ShapeError),
         (b"\x01" + encode([B, A, b"x"]), ShapeError),

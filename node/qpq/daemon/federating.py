@@ -8,8 +8,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from qpq.crypto.channels import channel_id, open_key
 from qpq.crypto.identity import Address, Identity, text_id
 from qpq.daemon import federation_files
+from qpq.daemon.domains import gateway_secret
 from qpq.daemon.federation_files import FederationConfigError
 from qpq.daemon.federation_queue import FederationQueue
 from qpq.daemon.histogram import Histogram
@@ -24,7 +26,7 @@ from qpq.link.ports import Credentials
 from qpq.link.streams import Service
 from qpq.mesh import effects, events
 from qpq.rpc.binding import RpcBinding
-from qpq.wire.outside import OutsideEnvelope, OutsideReceipt
+from qpq.wire.outside import OutsideBroadcast, OutsideEnvelope, OutsideReceipt
 from qpq.wire.rpc_services import FEDERATION_SERVICE
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def started(node: Node) -> Federating:
     federating = Federating(node)
     federating.start()
     node.domains.open(federating.settings.domain)
+    federating.read_topics()
     return federating
 
 
@@ -64,6 +67,7 @@ class Federating:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.settings = self._load(node.config)
+        self._topics: frozenset[str] = frozenset()
         self.counters: dict[str, int] = {}
         self._histograms: dict[str, Histogram] = {}
         self._loop = asyncio.get_running_loop()
@@ -92,7 +96,17 @@ class Federating:
         self.settings = settings
         self.federation.renew(self._trust(settings))
         self._node.links.serve(self._service(self.federation.trust.caller))
+        self.read_topics()
         self._warn()
+
+    def read_topics(self) -> None:
+        """Have the gateway's user read the channels that are shared, and no others; what is alive is heard anew."""
+        gateway, topics = gateway_secret(self._node.keyring.node).address, frozenset(self.settings.topics)
+        for topic in self._topics - topics:
+            self._node.shell.put(events.ChannelLeft(gateway, channel_id(open_key(topic))))
+        for topic in topics:
+            self._node.shell.put(events.ChannelJoined(gateway, open_key(topic)))
+        self._topics = topics
 
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 (not an error when it passes)
         """Finish what is under way and take nothing new."""
@@ -114,7 +128,7 @@ class Federating:
     async def take(self, item: Outside, recipient: Address, age: int) -> Answer:
         """Hand something over to the core."""
         token = os.urandom(16)
-        if isinstance(item, OutsideEnvelope):
+        if isinstance(item, OutsideEnvelope | OutsideBroadcast):
             event: events.Event = events.FromOutside(token, item.origin, item.envelope, age)
         elif isinstance(item, OutsideReceipt):
             event = events.OutsideProof(token, item.origin, recipient, item.secret, item.envelope_hash)
@@ -173,6 +187,8 @@ class Federating:
         """Take note of something the core has done or wants."""
         if isinstance(effect, (effects.Outward, effects.InsideProof)):
             self._woken(effect.domain)  # it is in the table
+        elif isinstance(effect, effects.BroadcastHeard):
+            self.federation.heard(effect.envelope, max(0, int(self._life()) - effect.born))
         elif isinstance(effect, effects.OutsideAnswered):
             _settle(self._tokens, effect.token, Answer(effect.reason, effect.retry))
         elif isinstance(effect, effects.BundleMade):
@@ -189,6 +205,7 @@ class Federating:
         waiting = {row.domain: row for row in self.queue.waiting()}
         connected = self.federation.connected()
         names = sorted({*waiting, *connected, *(relay.domain for relay in self.settings.relays)})
+        topics = {relay.domain: list(relay.topics) for relay in self.settings.relays}
         chain = self.settings.chain
         return {
             "domain": self.settings.domain,
@@ -203,6 +220,7 @@ class Federating:
                     "foreign": waiting[name].foreign if name in waiting else 0,
                     "waiting_bytes": waiting[name].size if name in waiting else 0,
                     "reached": self.federation.session_to(name) is not None,
+                    "topics": topics.get(name, []),
                 }
                 for name in names
             ],

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WARN_DAYS: Final = 30
 NO_DOMAIN: Final = "local"
 """The default of the option ``domain``: a mesh that belongs to none."""
+MAX_TOPICS: Final = 16
 _DAY = 86400
 _UNIX_FORM = "%Y%m%d%H%M%S"
 
@@ -53,6 +54,7 @@ def load(config: Config, own: Identity) -> Settings:
             relay.address,
             relay.carries,
             relay.transit,
+            relay.topic,
         )
         for relay in config.relays
     )
@@ -72,7 +74,10 @@ def load(config: Config, own: Identity) -> Settings:
                 f"config relay '{relay.name}': write list key '<id of its node>', or name the authority that vouches"
                 " for it with option federation_ca"
             )
-    return Settings(config.domain, relays, authorities, chain)
+    settings = Settings(config.domain, relays, authorities, chain)
+    if len(settings.topics) > MAX_TOPICS:
+        raise FederationConfigError(f"{len(settings.topics)} topics are shared; at most {MAX_TOPICS} can be")
+    return settings
 
 
 def complaints(config: Config, settings: Settings, *, durable: bool, clock_trusted: bool, exposed: bool) -> list[str]:

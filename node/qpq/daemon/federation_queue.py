@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from qpq.crypto.identity import Address
+from qpq.crypto.primitives import tagged_hash
 from qpq.mesh.parcel import Parcel
 from qpq.store.federation import Parcels
 from qpq.wire.envelope import decode_envelope
-from qpq.wire.outside import KINDS, OutsideEnvelope, OutsideReceipt
+from qpq.wire.outside import KINDS, OutsideBroadcast, OutsideEnvelope, OutsideReceipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +23,7 @@ AGAIN_S: Final = 1800
 PART: Final = 4
 """The part of the store that other domains may take is one in so many."""
 _NOBODY = Address(bytes(32))
+_AT = b"qpq/1/broadcast-at"
 
 
 class FederationQueue:
@@ -44,7 +46,8 @@ class FederationQueue:
 
     def known(self, item: Outside) -> int | None:
         """Return the number of what was taken not long ago."""
-        return self._parcels.known(KINDS.index(type(item)), item.message_id, int(self._life()) - AGAIN_S)
+        since = -1 if isinstance(item, OutsideBroadcast) else int(self._life()) - AGAIN_S  # nobody sends those anew
+        return self._parcels.known(KINDS.index(type(item)), _row_id(item), since)
 
     def due(self, domain: str, most: int) -> list[Parcel]:
         """Return what is to be sent now, oldest first."""
@@ -80,10 +83,19 @@ class FederationQueue:
         sender = _NOBODY
         if isinstance(item, OutsideEnvelope):
             data, sender = item.envelope, decode_envelope(item.envelope).sender
+        elif isinstance(item, OutsideBroadcast):
+            data = item.envelope
         elif isinstance(item, OutsideReceipt):
             data = item.secret + item.envelope_hash
         else:
             data = item.reason.encode()
         born = int(self._life()) - age
         kind = KINDS.index(type(item))
-        return Parcel(0, kind, item.to, item.origin, item.message_id, sender, recipient, data, ttl, born, hops)
+        return Parcel(0, kind, item.to, item.origin, _row_id(item), sender, recipient, data, ttl, born, hops)
+
+
+def _row_id(item: Outside) -> bytes:
+    """Return what names a row of its kind: the envelope's id, of a broadcast for each domain that has it or is to."""
+    if isinstance(item, OutsideBroadcast):
+        return tagged_hash(_AT, item.message_id, (item.origin or item.to).encode())
+    return item.message_id

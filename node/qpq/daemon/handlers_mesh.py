@@ -13,6 +13,7 @@ from qpq.crypto.primitives import KEY_BYTES
 from qpq.daemon.acting import Acting
 from qpq.daemon.commands import FailedError, Role, UsageError
 from qpq.mesh import effects, events
+from qpq.mesh.keeping import FOREIGN
 from qpq.netaddress import NetAddress
 from qpq.wire.envelope import DEFAULT_TTL
 
@@ -71,8 +72,7 @@ class MeshHandlers(Acting):
                 for address, count, size in row.by_recipient
             ]
             document["by_link"] = [
-                {**(self._named(user, "id", via) if via is not None else {"id": None}), "count": count, "bytes": size}
-                for via, count, size in row.by_link
+                {**self._source(user, via), "count": count, "bytes": size} for via, count, size in row.by_link
             ]
         return document
 
@@ -221,6 +221,13 @@ class MeshHandlers(Acting):
         node.keyring.note_seen(address, None)
         node.shell.put(events.Undial(address))
         return {"address": address}
+
+    def _source(self, user: User, via: Identity | None) -> dict[str, str | None]:
+        """Return who brought something: a neighbour, this node itself (no id), or another domain, which has no key."""
+        if via is None:
+            return {"id": None}
+        found = self._named(user, "id", via)
+        return {**found, "name": "another domain"} if via.startswith(FOREIGN) else {**found}
 
     def _named(self, user: User | None, key: str, who: bytes) -> dict[str, str]:
         return {key: text_id(who), "name" if key == "id" else f"{key}_name": self._petname(user, Identity(who))}

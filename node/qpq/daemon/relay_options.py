@@ -47,6 +47,14 @@ RELAY_OPTIONS: tuple[Option, ...] = (
         env="QPQ_TRANSIT",
         reload=True,
     ),
+    Option(
+        name="topic",
+        kind=Kind.STRINGS,
+        default=(),
+        help="Open channels that both domains share: what is broadcast there crosses, in both directions.",
+        env="QPQ_TOPIC",
+        reload=True,
+    ),
 )
 
 
@@ -61,3 +69,4 @@ class RelayConfig:
     address: tuple[str, ...] = ()
     carries: tuple[str, ...] = ()
     transit: bool = False
+    topic: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qpq.daemon.commands import FailedError
 from qpq.mesh import events
 from qpq.mesh.effects import (
+    BroadcastHeard,
     BundleMade,
     CloseLink,
     Connect,
@@ -140,7 +141,8 @@ class Shell:
             ProbeDone: watcher.probed,
             NeighbourChanged: watcher.neighbour_changed,
             **dict.fromkeys(
-                (Outward, InsideProof, OutsideLookup, OutsideAnswered, BundleMade, LookupDone), watcher.outside
+                (Outward, InsideProof, BroadcastHeard, OutsideLookup, OutsideAnswered, BundleMade, LookupDone),
+                watcher.outside,
             ),
         }
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from qpq.errors import QpqError
-from qpq.wire.outside import OutsideEnvelope, OutsideReceipt, OutsideRefusal, encode_outside
+from qpq.wire.outside import KINDS, OutsideBroadcast, OutsideEnvelope, OutsideReceipt, OutsideRefusal, encode_outside
 from qpq.wire.receipts import SECRET_SIZE
 from qpq.wire.rpc_errors import CallDisconnected, CallFailed, CallTimeout
 from qpq.wire.rpc_services import FEDERATION_SERVICE
@@ -125,7 +125,7 @@ class Courier:
                         "auth": {"origin": self._own},
                         "ttlSecs": left,
                         "hops": parcel.hops + 1,
-                        "messageId": parcel.envelope_id,
+                        "messageId": item.message_id,
                     },
                     timeout=CALL_S,
                 )
@@ -145,7 +145,7 @@ class Courier:
     async def _turned_down(self, parcel: Parcel, reason: str) -> bool:
         """Tell where a parcel came from that nobody will take it; whether that is done with."""
         if parcel.kind:
-            return True  # a receipt or refusal that nobody wants
+            return True  # a receipt, refusal or broadcast that nobody wants
         if not parcel.origin:
             return not (await self._mesh.give_up(parcel, reason)).retry
         refusal = OutsideRefusal(parcel.origin, self._domain, parcel.envelope_id, reason)
@@ -168,4 +168,6 @@ def item_of(parcel: Parcel, own: str) -> Outside:
         return OutsideEnvelope(parcel.domain, origin, parcel.data)
     if parcel.kind == 1:
         return OutsideReceipt(parcel.domain, origin, parcel.data[:SECRET_SIZE], parcel.data[SECRET_SIZE:])
+    if parcel.kind == KINDS.index(OutsideBroadcast):
+        return OutsideBroadcast(parcel.domain, origin, parcel.data)
     return OutsideRefusal(parcel.domain, origin, parcel.envelope_id, parcel.data.decode())

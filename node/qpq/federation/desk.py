@@ -10,10 +10,11 @@ from qpq.crypto.identity import ID_BYTES, Address
 from qpq.errors import QpqError
 from qpq.federation.errors import PolicyError
 from qpq.federation.settings import MAX_HOPS
+from qpq.federation.topics import share, topic_of
 from qpq.rpc.service import Service
-from qpq.wire.envelope import decode_envelope, verify_envelope
+from qpq.wire.envelope import Mode, decode_envelope, verify_envelope
 from qpq.wire.errors import WireError
-from qpq.wire.outside import MAX_PAYLOAD, OutsideEnvelope, decode_outside
+from qpq.wire.outside import MAX_PAYLOAD, OutsideBroadcast, OutsideEnvelope, decode_outside
 from qpq.wire.rpc_errors import CallFailed, CallOverloaded, CallUnimplemented
 from qpq.wire.rpc_services import FEDERATION_SERVICE
 
@@ -158,6 +159,8 @@ class Desk:
             raise PolicyError(f"it has passed {params.uint('hops')} domains, and {MAX_HOPS} are allowed")
         if not self.settings.relay_of(caller).speaks_for(item.origin):
             raise PolicyError(f"a relay of {caller} may not speak for {item.origin}")
+        if isinstance(item, OutsideBroadcast):
+            self._check_topic(caller, item)
         if isinstance(item, OutsideEnvelope):
             envelope = decode_envelope(item.envelope)
             if envelope.recipient != recipient:
@@ -166,8 +169,16 @@ class Desk:
                 raise PolicyError("an envelope with a false signature")
         return item
 
+    def _check_topic(self, caller: str, item: OutsideBroadcast) -> None:
+        """See that both sides share the channel of a broadcast; raises WireError, PolicyError."""
+        if item.to != self.settings.domain or item.origin != caller:
+            raise PolicyError("a broadcast goes from one domain to the next, in its own name")
+        envelope = decode_envelope(item.envelope)
+        if envelope.mode is not Mode.CHANNEL or not topic_of(envelope, self.settings.relay_of(caller).topics):
+            raise PolicyError(f"a broadcast of no topic that {item.to} shares with {caller}")
+
     async def _take(self, caller: str, item: Outside, recipient: Address, left: int, hops: int) -> int:
-        ttl = decode_envelope(item.envelope).ttl if isinstance(item, OutsideEnvelope) else OTHER_TTL
+        ttl = decode_envelope(item.envelope).ttl if isinstance(item, OutsideEnvelope | OutsideBroadcast) else OTHER_TTL
         age = max(0, ttl - left) if left else 0
         if item.to != self.settings.domain:
             return self._carry(caller, item, recipient, ttl=ttl, age=age, hops=hops)
@@ -183,7 +194,10 @@ class Desk:
             self._meter.count("federation.refused")
             raise (CallOverloaded if answer.retry else CallFailed)(answer.reason)
         self._meter.count("federation.taken")
-        return self._queue.note(item, recipient, ttl=ttl, age=age)
+        seq = self._queue.note(item, recipient, ttl=ttl, age=age)
+        if isinstance(item, OutsideBroadcast):
+            share(self.settings, self._queue, self._meter, item.envelope, age=age, hops=hops)
+        return seq
 
     def _carry(self, caller: str, item: Outside, recipient: Address, *, ttl: int, age: int, hops: int) -> int:
         """Keep what is for a third domain."""

@@ -10,6 +10,7 @@ from qpq.errors import QpqError
 from qpq.federation.courier import Courier
 from qpq.federation.desk import Desk
 from qpq.federation.errors import UntrustedError
+from qpq.federation.topics import share
 from qpq.rpc.session import RpcSession
 from qpq.wire.rpc_services import FEDERATION_SERVICE
 
@@ -106,6 +107,10 @@ class Federation:
             courier.wake()
         else:
             self._spawn(courier.refuse(f"{domain} is not reached from {self.trust.settings.domain}"), "refuse")
+
+    def heard(self, broadcast: bytes, age: int) -> None:
+        """A broadcast of a shared topic is known in this mesh, ``age`` seconds after it was made."""
+        share(self.trust.settings, self._parts.queue, self._parts.meter, broadcast, age=age, hops=0)
 
     def renew(self, trust: Trust) -> None:
         """Go by other settings from now on; connections that they would refuse are ended."""

@@ -23,7 +23,8 @@ class Relay:
 
     ``keys`` are pinned: none means that a certificate of the shared authority must name ``domain``. ``addresses``
     are dialled one after the other (none: it calls us); ``carries`` are further domains that are reached through it and
-    that it may speak for; with ``transit`` it may hand us what is for other domains than our own.
+    that it may speak for; with ``transit`` it may hand us what is for other domains than our own. ``topics`` are those
+    of the open channels that both domains share.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Relay:
     addresses: tuple[str, ...] = ()
     carries: tuple[str, ...] = ()
     transit: bool = False
+    topics: tuple[str, ...] = ()
 
     def speaks_for(self, domain: str) -> bool:
         """Whether what comes from ``domain`` may come through this relay."""
@@ -64,6 +66,11 @@ class Settings:
     authorities: tuple[Certificate, ...] = ()
     chain: tuple[Certificate, ...] = ()
     rates: Rates = field(default_factory=Rates)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that are shared with any domain."""
+        return tuple(dict.fromkeys(topic for relay in self.relays for topic in relay.topics))
 
     def relay_of(self, domain: str) -> Relay:
         """Return the rules for a domain; one that only the shared authority vouches for may hand over its own."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qpq.mesh.leaving import Leaving
     from qpq.mesh.lookups import Lookups
     from qpq.mesh.parcels import Parcel, Parcels
+    from qpq.mesh.topics import Topics
     from qpq.mesh.users import LocalUser
     from qpq.wire.crossing import Crossing, LookupBody, OutwardBody
     from qpq.wire.envelope import Envelope
@@ -54,10 +55,11 @@ class Border:
     by a rate, of ``outward_users`` users the one heard of longest ago is forgotten.
     """
 
-    __slots__ = ("_entering", "_inward", "_parcels", "_parts", "_rates", "_seeking", "leaving", "lookups")
+    __slots__ = ("_entering", "_inward", "_parcels", "_parts", "_rates", "_seeking", "leaving", "lookups", "topics")
 
     leaving: Leaving
     lookups: Lookups
+    topics: Topics
 
     def __init__(self, parts: Parts, parcels: Parcels) -> None:
         self._parts = parts
@@ -131,7 +133,9 @@ class Border:
             self._never(event.token, str(fault))
             return
         left, own = envelope.ttl - event.age, self._parts.users.gateway
-        if envelope.mode is not Mode.UNICAST or not verify_envelope(envelope, identifier):
+        if envelope.mode is Mode.CHANNEL:
+            self.topics.enter(event, envelope, identifier, now)
+        elif envelope.mode is not Mode.UNICAST or not verify_envelope(envelope, identifier):
             self._never(event.token, "the envelope is not signed by its sender")
         elif left <= 0:
             self._never(event.token, "its time is over")

@@ -10,7 +10,7 @@ from qpq.crypto.errors import CryptoError
 from qpq.crypto.identity import Address
 from qpq.crypto.primitives import tagged_hash
 from qpq.mesh import counters
-from qpq.mesh.effects import Deliver, Recall, SendRefused, State, StateChanged
+from qpq.mesh.effects import BroadcastHeard, Deliver, Recall, SendRefused, State, StateChanged
 from qpq.mesh.flooding import MAX_HOPS
 from qpq.mesh.inbox import MESSAGE_COST
 from qpq.mesh.keeping import Arrival
@@ -23,9 +23,9 @@ from qpq.mesh.records import (
     TombstoneDelete,
     TombstoneInsert,
 )
-from qpq.mesh.rows import MessageRow
+from qpq.mesh.rows import broadcast_row
 from qpq.wire.body import Body, decode_body, encode_body, pad
-from qpq.wire.envelope import COMMITMENT_SIZE, MAX_TTL, Mode, envelope_id, sign_envelope
+from qpq.wire.envelope import COMMITMENT_SIZE, MAX_TTL, Mode, encode_envelope, envelope_id, sign_envelope
 from qpq.wire.errors import WireError
 from qpq.wire.frames_mesh import SHORT_ID_SIZE
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from qpq.mesh.flooding import Flooding
     from qpq.mesh.inbox import Inbox
     from qpq.mesh.limits import Limits
+    from qpq.mesh.rows import MessageRow
     from qpq.mesh.tombstones import Tombstones
     from qpq.mesh.users import Users
     from qpq.wire.envelope import Envelope
@@ -197,7 +198,14 @@ class Channels:
         if row is not None and row.state is State.QUEUED:
             self._told(row, State.EXPIRED, 0)
 
-    # --- what the store gives back ---------------------------------------------------------------------
+    # --- what other domains bring, and what the store gives back ------------------------------------------
+
+    def shares(self, envelope: Envelope) -> bool:
+        """Whether an envelope is of a channel that the gateway here reads for other domains, and is whole."""
+        channel, gateway = self._match(envelope), self._users.gateway
+        if channel is None or gateway is None or gateway.secret.address not in channel.readers:
+            return False
+        return self._open(channel, envelope) is not None
 
     def recalled(self, event: Recalled, now: float) -> None:
         """Show what was read from the store, and ask for more."""
@@ -219,7 +227,7 @@ class Channels:
             return
         if held.via is None and arrival.identifier not in self._own and self._users.get(held.sender) is not None:
             state = State.RELAYED if held.copies else State.QUEUED
-            row = self._row(held.sender, body.message_id, arrival.identifier, channel)
+            row = broadcast_row(held.sender, body.message_id, arrival.identifier, channel.identifier)
             self._own[arrival.identifier] = replace(row, state=state, copies=held.copies)
         self._show(channel, arrival, body, now)
 
@@ -251,7 +259,7 @@ class Channels:
         if event.padding:
             self._effects.count(counters.PADDING_MESSAGES)
             self._effects.count(counters.PADDING_BYTES, len(padded) - len(plain))
-        self._own[arrival.identifier] = self._row(event.user, event.message_id, arrival.identifier, channel)
+        self._own[arrival.identifier] = broadcast_row(event.user, event.message_id, arrival.identifier, event.channel)
         self._effects.persist(
             OutboxInsert(
                 user=event.user,
@@ -303,7 +311,10 @@ class Channels:
             user = self._users.get(address)
             if user is None or address == sender:
                 continue
-            if signers and sender not in signers:
+            if user.gateway:
+                if not arrival.is_foreign:
+                    self._effects.after(BroadcastHeard(encode_envelope(arrival.envelope), arrival.born))
+            elif signers and sender not in signers:
                 self._effects.count(counters.CHANNEL_FOREIGN)
             elif sender in user.blocked:
                 self._effects.count(counters.CHANNEL_BLOCKED)
@@ -376,18 +387,6 @@ class Channels:
         if lot:
             self._recalling = True
             self._effects.do(Recall(tuple(lot)))
-
-    def _row(self, user: Address, message_id: bytes, identifier: bytes, channel: _Channel) -> MessageRow:
-        return MessageRow(
-            user=user,
-            message_id=message_id,
-            envelope_id=identifier,
-            recipient=Address(channel.identifier),
-            state=State.QUEUED,
-            copies=0,
-            urgent=False,
-            attempts=0,
-        )
 
     def _told(self, row: MessageRow, state: State, copies: int) -> None:
         self._effects.persist(OutboxState(row.user, row.message_id, state, copies))

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from qpq.mesh import events
     from qpq.mesh.asking import Asking
     from qpq.mesh.chance import Chance
+    from qpq.mesh.channels import Channels
     from qpq.mesh.clock import Clock
     from qpq.mesh.collecting import Effects
     from qpq.mesh.controls import Controls
     from qpq.mesh.custody import Custody
     from qpq.mesh.due import Timer
     from qpq.mesh.events import Recalled
+    from qpq.mesh.flooding import Flooding
     from qpq.mesh.limits import Limits
     from qpq.mesh.outbox import Outgoing
     from qpq.mesh.outside import Outside
@@ -54,6 +56,8 @@ class Parts:
     posting: Posting
     relaying: Relaying
     receiving: Receiving
+    flooding: Flooding
+    channels: Channels
 
 
 class Crossings:

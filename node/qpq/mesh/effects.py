@@ -210,6 +210,17 @@ class InsideProof:
 
 
 @dataclass(frozen=True, slots=True)
+class BroadcastHeard:
+    """A broadcast of a channel that the gateway reads is here; ``born``: seconds of life at which it was made.
+
+    Told again after a restart, and when the gateway begins to read the channel.
+    """
+
+    envelope: bytes
+    born: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutsideLookup:
     """``asker`` wants the address of the user ``name`` of ``domain``; answer with OutsideFound."""
 
@@ -270,6 +281,7 @@ Effect: TypeAlias = (
     | NeighbourChanged
     | Outward
     | InsideProof
+    | BroadcastHeard
     | OutsideLookup
     | OutsideAnswered
     | BundleMade

@@ -303,7 +303,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class FromOutside:
-    """An envelope for a user of this mesh has come from ``domain``, ``age`` seconds after it was made.
+    """An envelope for a user of this mesh, or a broadcast, has come from ``domain``, ``age`` seconds after it was made.
 
     ``token`` is the caller's, by which OutsideAnswered says once what became of it.
     """

@@ -29,6 +29,7 @@ from qpq.wire.frames_mesh import MAX_SHORT_IDS, SHORT_ID_SIZE, Graft, IHave, Pru
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from qpq.crypto.identity import Identity
     from qpq.mesh.clock import Clock
     from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
@@ -212,16 +213,15 @@ class Flooding:
             self._again(peer, transfer, identifier, now)
             return ""
         arrival = self._keeping.arrival(link, transfer, identifier, now)
-        code = self._keeping.refusal(arrival, peer.rates, now)
-        if code is None and not verify_envelope(transfer.envelope, identifier):
+        code = self._keep(arrival, peer.rates, now)
+        if code is CustodyCode.UNREADABLE:
             return "a broadcast with a false signature"
-        if code is None:
-            code = CustodyCode.ACCEPTED if self._keeping.keep(arrival, now) else CustodyCode.QUOTA
         self._answer(peer, transfer, identifier, code)
         if code is CustodyCode.ACCEPTED:
-            self._take(peer, arrival, now)
-        else:
-            self._effects.count(counters.FLOOD_REFUSED + code.name.lower())
+            self._awaiting.gave(link.number)
+            if not arrival.news:
+                self._reconciling.taken(link.number, now)
+            self._take(arrival, now)
         return ""
 
     def ihave(self, link: Link, frame: IHave, now: float) -> str:
@@ -282,6 +282,15 @@ class Flooding:
         self._spread(arrival, (), now)
         return arrival
 
+    def enter(self, arrival: Arrival, via: Identity, rates: Rates, now: float) -> CustodyCode:
+        """Take an envelope that another domain brought, ``via`` standing for that; return what became of it."""
+        if not self._flooded.wants(arrival.short, via):
+            return CustodyCode.DUPLICATE
+        code = self._keep(arrival, rates, now)
+        if code is CustodyCode.ACCEPTED:
+            self._take(arrival, now)
+        return code
+
     def over(self, held: Held) -> None:
         """Forget who took an envelope that was made here."""
         for peer in self._peers.values():
@@ -307,12 +316,20 @@ class Flooding:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _take(self, peer: _Peer, arrival: Arrival, now: float) -> None:
+    def _keep(self, arrival: Arrival, rates: Rates, now: float) -> CustodyCode:
+        """Check and keep what is new; UNREADABLE: its signature is false."""
+        code = self._keeping.refusal(arrival, rates, now)
+        if code is None and not verify_envelope(arrival.envelope, arrival.identifier):
+            return CustodyCode.UNREADABLE
+        if code is None:
+            code = CustodyCode.ACCEPTED if self._keeping.keep(arrival, now) else CustodyCode.QUOTA
+        if code is not CustodyCode.ACCEPTED:
+            self._effects.count(counters.FLOOD_REFUSED + code.name.lower())
+        return code
+
+    def _take(self, arrival: Arrival, now: float) -> None:
         """Pass on and show what is new."""
         self._effects.count(counters.FLOOD_TAKEN)
-        self._awaiting.gave(peer.link.number)
-        if not arrival.news:
-            self._reconciling.taken(peer.link.number, now)
         self._spread(arrival, self._awaiting.came(arrival.short), now)
         self.listener.flooded(arrival, now)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from qpq.crypto.channels import day_of
 from qpq.mesh import counters
@@ -36,6 +36,8 @@ _EFFORT = 384
 _PERCENT = 100
 _BURST_S = 5.0
 _SWEEP_S = 1.0
+FOREIGN: Final = bytes(8)
+"""What ``via`` begins with where another domain brought it (``mesh.topics``); no key does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Arrival:
     born: int
     hops: int
     news: bool
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another domain has just brought it."""
+        return self.news and self.via is not None and self.via.startswith(FOREIGN)
 
     @property
     def short(self) -> bytes:

@@ -227,26 +227,6 @@ class Machines:
             asking=self.asking,
             giving=self.giving,
         )
-        self.crossings = crossings = Crossings(
-            Parts(
-                limits=limits,
-                clock=clock,
-                chance=chance,
-                timers=timers,
-                effects=effects,
-                users=users,
-                custody=custody,
-                routing=routing,
-                sessions=sessions,
-                controls=controls,
-                asking=self.asking,
-                posting=self.posting,
-                relaying=self.relaying,
-                receiving=self.receiving,
-            )
-        )
-        self.posting.crossings = self.receiving.crossings = crossings
-        routing.listeners.append(crossings)
         self.claiming = self.receiving.claiming = Claiming(
             timers=timers,
             effects=effects,
@@ -297,6 +277,28 @@ class Machines:
             flooded=flooded,
             flooding=flooding,
         )
+        self.crossings = crossings = Crossings(
+            Parts(
+                limits=limits,
+                clock=clock,
+                chance=chance,
+                timers=timers,
+                effects=effects,
+                users=users,
+                custody=custody,
+                routing=routing,
+                sessions=sessions,
+                controls=controls,
+                asking=self.asking,
+                posting=self.posting,
+                relaying=self.relaying,
+                receiving=self.receiving,
+                flooding=flooding,
+                channels=self.channels,
+            )
+        )
+        self.posting.crossings = self.receiving.crossings = crossings
+        routing.listeners.append(crossings)
         self.undoing = Undoing(
             effects=effects,
             neighbours=self.neighbours,

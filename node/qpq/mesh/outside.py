@@ -10,6 +10,7 @@ from qpq.mesh.gateways import Gateways
 from qpq.mesh.leaving import Leaving
 from qpq.mesh.lookups import Lookups
 from qpq.mesh.parcels import Parcels
+from qpq.mesh.topics import Topics
 from qpq.wire.body import SECRET_SIZE
 from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
 from qpq.wire.envelope import DEFAULT_TTL, Mode, decode_envelope, envelope_hash, id_of, verify_envelope
@@ -33,6 +34,7 @@ class Outside:
         self._gateways = Gateways(parts)
         self._parcels = Parcels(parts)
         self.border = Border(parts, self._parcels)
+        self.border.topics = Topics(parts)
         self.leaving = self.border.leaving = Leaving(parts, self._gateways, self._parcels, self.border)
         self.lookups = self.border.lookups = Lookups(parts, self._gateways, self._parcels, self.border)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qpq.crypto.identity import Address
+from qpq.mesh.effects import State
+
 if TYPE_CHECKING:
-    from qpq.crypto.identity import Address, Identity
-    from qpq.mesh.effects import State
+    from qpq.crypto.identity import Identity
     from qpq.mesh.events import Via
     from qpq.wire.frames import Role
 
@@ -67,6 +69,11 @@ class RouteRow:
     since: float
     capabilities: int
     score: float
+
+
+def broadcast_row(user: Address, message_id: bytes, envelope_id: bytes, channel: bytes) -> MessageRow:
+    """Return the row of a broadcast that nobody has taken yet."""
+    return MessageRow(user, message_id, envelope_id, Address(channel), State.QUEUED, 0, urgent=False, attempts=0)
 
 
 @dataclass(frozen=True, slots=True)

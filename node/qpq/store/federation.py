@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _NEXT = "federation"  # in the table of numbers
 _PARTS: Final = 2
 """One domain may take half of the room, so that one that is cut off leaves room for all others."""
+_BROADCAST: Final = 3
+_BROADCAST_PARTS: Final = 8
+"""Broadcasts are kept only while a domain takes no more than an eighth: the rest is for messages."""
 _ROW_BYTES: Final = 200
 """What a row takes beside its data."""
 _MAX_WAITING: Final = 50_000
@@ -151,7 +154,8 @@ def _check_room(connection: Connection, parcel: Parcel, room: int) -> None:
     size = _size(parcel)
     counted = connection.execute("SELECT rows, size FROM federation_sum WHERE domain = ?", (parcel.domain,)).fetchone()
     rows, used = counted or (0, 0)
-    if rows >= _MAX_WAITING or used + size > room // _PARTS:
+    parts = _BROADCAST_PARTS if parcel.kind == _BROADCAST else _PARTS
+    if rows >= _MAX_WAITING or used + size > room // parts:
         raise StoreFullError(f"too much waits for {parcel.domain} already")
     (used,) = connection.execute("SELECT coalesce(sum(size), 0) FROM federation_sum").fetchone()
     if used + size > room:

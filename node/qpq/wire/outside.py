@@ -2,7 +2,8 @@
 
 The first byte says what it is, a CBOR array follows: 0, an envelope of a user of ``origin`` to one of ``to``; 1, the
 receipt (s, h) of an envelope that somebody of ``origin`` has got and somebody of ``to`` had sent; 2, that an envelope
-will not be delivered, and why. Each names both domains, since relays between them may carry it on.
+will not be delivered, and why; 3, a broadcast of an open channel that both share. Each names both domains, since relays
+between them may carry it on; a broadcast is for the relay itself, which hands it on as its own.
 """
 
 from __future__ import annotations
@@ -63,14 +64,29 @@ class OutsideRefusal:
     reason: str
 
 
-Outside: TypeAlias = "OutsideEnvelope | OutsideReceipt | OutsideRefusal"
-KINDS: Final[tuple[type[Any], ...]] = (OutsideEnvelope, OutsideReceipt, OutsideRefusal)
+@dataclass(frozen=True, slots=True)
+class OutsideBroadcast:
+    """A channel envelope that is known in ``origin``, whoever made it, for all of ``to``."""
+
+    to: str
+    origin: str
+    envelope: bytes
+
+    @property
+    def message_id(self) -> bytes:
+        """The envelope's id; raises WireError when it is none."""
+        return envelope_id(decode_envelope(self.envelope))
+
+
+Outside: TypeAlias = "OutsideEnvelope | OutsideReceipt | OutsideRefusal | OutsideBroadcast"
+KINDS: Final[tuple[type[Any], ...]] = (OutsideEnvelope, OutsideReceipt, OutsideRefusal, OutsideBroadcast)
 """By the first byte of a payload, which is also what the store calls ``kind``."""
 
 _SHAPES: Final[tuple[list[type], ...]] = (
     [str, str, bytes],
     [str, str, bytes, bytes],
     [str, str, bytes, str],
+    [str, str, bytes],
 )
 
 
