@@ -364,7 +364,7 @@ class World:
     """Nodes, links and virtual time; ``latency`` is the one-way delay, ``jitter`` spreads what is unordered.
 
     In a ``plain`` one nobody asks for keys: a message is one envelope that leaves at once, which is all that tests
-    of how envelopes travel want to see.
+    of how envelopes travel want to see. Where nobody ``asks``, messages do not wait for keys, which come by the way.
     """
 
     def __init__(
@@ -375,6 +375,7 @@ class World:
         jitter: float = 0.0,
         lost_dials: float = 0.0,
         plain: bool = False,
+        asks: bool = True,
     ) -> None:
         self.random = random.Random(seed)  # noqa: S311 (a seeded run)
         self.now = 0.0
@@ -382,6 +383,7 @@ class World:
         self.jitter = jitter
         self.lost_dials = lost_dials
         self.plain = plain
+        self.asks = asks
         self.nodes: dict[str, Node] = {}
         self.federation: Callable[[Node, Effect], None] | None = None
         self.cut: set[frozenset[str]] = set()
@@ -421,7 +423,9 @@ class World:
         return node
 
     def _limits(self, limits: Limits) -> Limits:
-        return replace(limits, sessions=0) if self.plain else limits
+        if self.plain:
+            return replace(limits, sessions=0)
+        return limits if self.asks else replace(limits, keys_wait_s=0.0)
 
     def start(self, node: Node) -> None:
         """Start a node that does not run, from what its store kept."""

@@ -50,6 +50,8 @@ def test_everybody_reaches_everybody_and_receipts_come_back(three: Federation) -
     for sender, message, reader, text in sent:
         delivered(sender, [message])
         assert text in reader.texts()
+        rows: Any = sender.ask("mesh.outbox")
+        assert [row["post_quantum"] for row in rows if row["id"] == message] == [True]
     row = next(row for row in three.members[1].nodes[1].inbox() if row["text"] == f"from {A} to {B}")
     assert row["domain"] == A
 

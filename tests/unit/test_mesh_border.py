@@ -17,7 +17,6 @@ from qpq.mesh.effects import BundleMade, InsideProof, Notice, OutsideAnswered, O
 from qpq.mesh.limits import Limits
 from qpq.mesh.records import FederationInsert, InboxInsert, Operation
 from qpq.wire.announce import GATEWAY
-from qpq.wire.body import KeysWanted
 from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
 from qpq.wire.envelope import Envelope, Mode, encode_envelope, envelope_hash, envelope_id
 from qpq.wire.query import ANY_GATEWAY, sign_query
@@ -29,7 +28,7 @@ HOUR = 3_600.0
 
 def one(**options: object) -> tuple[World, Node, Node, Node]:
     """A mesh of three in a line; the last is a gateway."""
-    world = World()
+    world = World(asks=False)
     nodes = mesh(world, "b.example", **options)
     world.run(5.0)
     return world, *nodes
@@ -157,7 +156,7 @@ def test_what_is_for_nobody_fills_half_of_the_way_in_at_most() -> None:
 
 
 def test_who_is_far_away_is_looked_for_where_there_is_no_room_for_the_unknown() -> None:
-    world = World()
+    world = World(asks=False)
     names = [f"n{number}" for number in range(7)]
     world.graph(pairwise(names))
     gateway, far = (
@@ -195,7 +194,7 @@ class Choosy(MemoryStore):
 
 def test_what_could_not_be_stored_is_asked_for_again() -> None:
     store = Choosy()
-    world = World()
+    world = World(asks=False)
     node, middle = world.add("n"), world.add("m", gateway="b.example", store=store)
     world.link(node, middle)
     world.run(5.0)
@@ -216,7 +215,7 @@ def test_what_could_not_be_stored_is_asked_for_again() -> None:
 
 
 def test_a_full_store_at_the_recipients_lets_it_come_again() -> None:
-    world = World()
+    world = World(asks=False)
     store = Choosy()
     node, gateway = world.add("n", store=store), world.add("g", gateway="b.example")
     world.link(node, gateway)
@@ -233,7 +232,7 @@ def test_a_full_store_at_the_recipients_lets_it_come_again() -> None:
 
 
 def test_a_gateway_whose_store_is_full_leaves_the_message_with_its_sender() -> None:
-    world = World()
+    world = World(asks=False)
     store = Choosy()
     node, gateway = world.add("n"), world.add("g", gateway="b.example", store=store)
     world.link(node, gateway)
@@ -251,7 +250,7 @@ def test_a_gateway_whose_store_is_full_leaves_the_message_with_its_sender() -> N
 
 
 def test_a_message_that_waited_at_its_own_gateway_goes_on_when_there_is_room() -> None:
-    world = World()
+    world = World(asks=False)
     store = Choosy()
     gateway = world.add("g", store=store)
     message = world.send(gateway, CARL.address, domain="c.example")
@@ -376,7 +375,7 @@ def test_a_gateway_limits_what_proofs_one_user_has_it_carry() -> None:
     assert len(proofs(gateway)) == 1
 
 
-@pytest.mark.parametrize("fault", ["garbage", "recipient", "mode", "signature", "seal", "body", "word", "commitment"])
+@pytest.mark.parametrize("fault", ["garbage", "recipient", "mode", "signature", "seal", "body", "word", "format"])
 def test_a_recipient_takes_from_a_gateway_only_what_it_would_take_from_anybody(fault: str) -> None:
     world, node, middle, _ = one()
     envelope = inner(CARL, address(node))
@@ -391,9 +390,9 @@ def test_a_recipient_takes_from_a_gateway_only_what_it_would_take_from_anybody(f
     elif fault == "body":
         envelope = inner(CARL, address(node), payload=inner(CARL, address(node), secret=b"o" * 16).payload)
     elif fault == "word":
-        envelope = inner(CARL, address(node), body=KeysWanted(S))
-    elif fault == "commitment":
-        envelope = inner(CARL, address(node), payload=b"\x02" + bytes(80))
+        envelope = inner(CARL, address(node), body=LookupBody(S, "n", "c.example"))
+    elif fault == "format":
+        envelope = inner(CARL, address(node), payload=b"\x07" + bytes(80))
     data = b"\x00" if fault == "garbage" else encode_envelope(envelope)
     slip(world, middle, address(node), InwardBody(S, "c.example", data))
     world.run(5.0)
@@ -432,7 +431,7 @@ def test_words_to_a_user_are_limited_for_each_link() -> None:
 
 
 def test_without_room_for_its_proof_a_message_comes_later() -> None:
-    world = World()
+    world = World(asks=False)
     node, gateway = world.add("n", limits=Limits(outside_words=1)), world.add("g", gateway="b.example")
     world.link(node, gateway)
     world.run(5.0)
@@ -445,7 +444,7 @@ def test_without_room_for_its_proof_a_message_comes_later() -> None:
 
 
 def test_what_lies_in_custody_for_a_user_who_comes_is_brought_in_too() -> None:
-    world = World()
+    world = World(asks=False)
     shelf, gateway = world.add("s"), world.add("g", gateway="b.example")
     world.link(shelf, gateway)
     world.run(5.0)
@@ -467,7 +466,7 @@ def test_what_lies_in_custody_for_a_user_who_comes_is_brought_in_too() -> None:
 
 
 def test_a_gateway_is_one_user_more_and_reads_nothing_for_its_node() -> None:
-    world = World()
+    world = World(asks=False)
     node = world.add("n", users=0, limits=Limits(max_users=1), gateway="b.example")
     other = world.add("o")
     world.link(node, other)
@@ -490,7 +489,7 @@ def test_a_gateway_is_one_user_more_and_reads_nothing_for_its_node() -> None:
 
 
 def test_every_gateway_answers_a_query_for_any_and_who_asks_again_hears_of_more() -> None:
-    world = World()
+    world = World(asks=False)
     world.graph([("o", "n1"), ("n1", "n2"), ("n2", "n3"), ("n3", "n4"), ("n4", "n5"), ("n5", "g")])
     gateway = world.nodes["g"]
     gateway.gateway = (SecretIdentity(b"g" * 32), "b.example")

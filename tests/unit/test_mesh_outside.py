@@ -19,9 +19,9 @@ from qpq.wire.frames_mesh import Announce, Query, Route
 HOUR = 3_600.0
 
 
-def two(seed: int = 0, **options: object) -> tuple[World, Shuttle, list[Node], list[Node]]:
+def two(seed: int = 0, *, asks: bool = False, **options: object) -> tuple[World, Shuttle, list[Node], list[Node]]:
     """Two meshes of three; the last node of each is a gateway."""
-    world = World(seed)
+    world = World(seed, asks=asks)
     shuttle = Shuttle(world)
     a, b = mesh(world, "a.example", **options), mesh(world, "b.example", **options)
     world.run(5.0)
@@ -95,7 +95,7 @@ def test_within_a_mesh_nobody_sees_sender_or_recipient_of_what_crosses() -> None
 
 
 def test_a_message_waits_for_a_gateway_and_for_the_way_to_it() -> None:
-    world = World()
+    world = World(asks=False)
     Shuttle(world)
     a, b = mesh(world, "a.example"), mesh(world, "b.example")
     world.crash(a[2])
@@ -113,7 +113,7 @@ def test_a_message_waits_for_a_gateway_and_for_the_way_to_it() -> None:
 
 
 def test_a_gateway_farther_than_announces_go_is_found_by_one_query() -> None:
-    world = World()
+    world = World(asks=False)
     Shuttle(world)
     b = mesh(world, "b.example")
     names = [f"a{number}" for number in range(9)]
@@ -128,9 +128,9 @@ def test_a_gateway_farther_than_announces_go_is_found_by_one_query() -> None:
     assert far.counts[counters.QUERY_MADE] == 1
 
 
-def star(**limits: object) -> tuple[World, Shuttle, list[Node], Node, Node, Node]:
+def star(*, asks: bool = False, **limits: object) -> tuple[World, Shuttle, list[Node], Node, Node, Node]:
     """Another mesh, and a sender with two gateways: g1 beside it, g2 behind r."""
-    world = World()
+    world = World(asks=asks)
     shuttle = Shuttle(world)
     b = mesh(world, "b.example")
     sender = world.add("s", limits=Limits(**limits))  # type: ignore[arg-type]
@@ -332,7 +332,7 @@ def test_of_those_that_wait_their_turn_the_expired_are_left_out() -> None:
 
 
 def test_a_parcel_that_could_not_be_stored_is_made_again() -> None:
-    world = World()
+    world = World(asks=False)
     Shuttle(world)
     b = mesh(world, "b.example")
     store = MemoryStore()
@@ -484,9 +484,10 @@ def test_what_cannot_cross_is_refused_at_once(text: str, domain: str, says: str)
     assert not a[0].store.outbox
 
 
-def test_the_longest_text_crosses() -> None:
-    world, _, a, b = two()
-    for text in ("x" * 30_300, "y" * 30_300, "z" * 30_300):
+@pytest.mark.parametrize("asks", [True, False])
+def test_the_longest_text_crosses(asks: bool) -> None:
+    world, _, a, b = two(asks=asks)
+    for text in ("x" * 29_150, "y" * 29_150, "z" * 29_150):
         world.send(a[0], address(b[0]), text, domain="b.example")
         world.run(100.0)
     assert [text[0] for text in texts(b[0])] == ["x", "y", "z"]
@@ -508,7 +509,7 @@ def test_messages_from_outside_have_a_share_of_the_inbox_of_their_own() -> None:
 
 
 def test_two_gateways_that_bring_the_same_bring_it_once() -> None:
-    world = World()
+    world = World(asks=False)
     shuttle = Shuttle(world, twice=1.0)
     a, b = mesh(world, "a.example"), mesh(world, "b.example", gateways=2)
     world.run(5.0)
@@ -520,7 +521,7 @@ def test_two_gateways_that_bring_the_same_bring_it_once() -> None:
 
 
 def test_three_domains_write_to_each_other() -> None:
-    world = World()
+    world = World(asks=False)
     Shuttle(world)
     domains = ["a.example", "b.example", "c.example"]
     meshes = {domain: mesh(world, domain) for domain in domains}

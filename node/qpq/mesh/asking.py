@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qpq.mesh.clock import Clock
     from qpq.mesh.collecting import Effects
     from qpq.mesh.controls import Controls
+    from qpq.mesh.crossings import Crossings
     from qpq.mesh.custody import Custody, Held
     from qpq.mesh.due import Timer
     from qpq.mesh.events import TextsRecalled
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 _LOT = 8
 """Texts read at once; each has at most 32 KiB."""
+_OUTSIDE_S = 10.0
+"""How long a first message to another domain waits for the recipient's keys: they come through two gateways."""
+_OUTSIDE_AGAIN_S = 3_600.0
+"""The wait before a peer of another domain that did not answer is asked again; the question lives as long."""
 
 
 class _Waiting:
@@ -53,12 +58,14 @@ class _Waiting:
 class _Ask:
     """A peer that was asked for keys at ``since``; messages wait for them ``until`` then.
 
-    ``about`` is the envelope that asks (None: none does); ``seeking``: it has no way yet.
+    ``about`` is the envelope that asks (None: none does); ``seeking``: it has no way yet. ``domain`` is where the peer
+    is (empty: in this mesh).
     """
 
-    __slots__ = ("about", "seeking", "since", "until", "waiting")
+    __slots__ = ("about", "domain", "seeking", "since", "until", "waiting")
 
-    def __init__(self, since: float, wait: float, about: bytes | None, *, seeking: bool) -> None:
+    def __init__(self, since: float, wait: float, about: bytes | None, *, seeking: bool, domain: str) -> None:
+        self.domain = domain
         self.since = since
         self.until = since + wait
         self.about = about
@@ -91,7 +98,10 @@ class Asking:
         "_sessions",
         "_timers",
         "_users",
+        "crossings",
     )
+
+    crossings: Crossings
 
     def __init__(
         self,
@@ -145,12 +155,16 @@ class Asking:
     def wait(self, author: LocalUser, item: Outgoing, text: str, now: float, *, padded: bool) -> bool:
         """Whether a message that is sealed without a session waits for the recipient's keys; they are asked for."""
         limits, key = self._limits, (item.sender, item.recipient)
-        self.expect(item.envelope_id, key)
+        if not item.domain:
+            self.expect(item.envelope_id, key)
         ask = self._asks.get(key)
-        if ask is None or now - ask.since >= limits.keys_again_s:
-            if not limits.sessions or not limits.keys_wait_s or not self._routing.telling.neighbours:
+        if ask is not None and ask.domain != item.domain:
+            self._go_on(ask, now)
+            ask = None
+        if ask is None or now - ask.since >= (_OUTSIDE_AGAIN_S if item.domain else limits.keys_again_s):
+            if not limits.sessions or not limits.keys_wait_s or not self._may_ask(item.domain):
                 return False
-            ask = self._ask(author.secret, item.recipient, now)
+            ask = self._ask(author.secret, item.recipient, item.domain, now)
         waiting = [held for other in self._asks.values() for held in other.waiting]
         held = _Waiting(item, text, padded)
         size = held.size + sum(other.size for other in waiting)
@@ -221,7 +235,11 @@ class Asking:
 
     # --- inside ------------------------------------------------------------------------------------------
 
-    def _ask(self, own: SecretIdentity, peer: Address, now: float) -> _Ask:
+    def _may_ask(self, domain: str) -> bool:
+        """Whether there is anybody to hand the question to."""
+        return bool(self._routing.telling.neighbours) or (bool(domain) and self._users.gateway is not None)
+
+    def _ask(self, own: SecretIdentity, peer: Address, domain: str, now: float) -> _Ask:
         limits, key = self._limits, (own.address, peer)
         self._asks.pop(key, None)
         if len(self._asks) >= limits.keys_asked:
@@ -229,14 +247,21 @@ class Asking:
             self._asks.pop(next(idle, key), None)  # few wait, so there is one
         secret = self._chance.random(SECRET_SIZE)
         sealed = self._sessions.seal_classical(own.address, peer, encode_body(KeysWanted(secret)))
-        identifier = self._controls.send(own, peer, BodyKind.KEYS_WANTED, sealed, now, secret=secret)
-        seeking, wait = not self._routing.distance(peer), 0.0
+        kind, seeking, wait = BodyKind.KEYS_WANTED, False, _OUTSIDE_S
+        identifier: bytes | None
+        if domain:
+            ttl = int(_OUTSIDE_AGAIN_S)
+            identifier = self.crossings.word(own, peer, kind, sealed, now, domain=domain, secret=secret, ttl=ttl)
+        else:
+            identifier = self._controls.send(own, peer, kind, sealed, now, secret=secret)
+            seeking = not self._routing.distance(peer)
+            wait = limits.keys_search_s if seeking else limits.keys_wait_s
         if identifier is not None:
             self._effects.count(counters.KEYS_ASKED)
             self.expect(identifier, key)
-            wait = limits.keys_search_s if seeking else limits.keys_wait_s
             self._timers.set((Due.KEYS_WAIT, own.address + peer), now + wait)
-        ask = self._asks[key] = _Ask(now, wait, identifier, seeking=seeking)
+        ask = _Ask(now, wait if identifier is not None else 0.0, identifier, seeking=seeking, domain=domain)
+        self._asks[key] = ask
         return ask
 
     def expect(self, about: bytes, key: tuple[Address, Address]) -> None:
@@ -276,7 +301,7 @@ class Asking:
             author = self._users.get(item.sender)
             if author is None or not self._resealing.reseal(author.secret, item, held.text, now, padded=held.padded):
                 self._effects.after(StateChanged(item.sender, item.message_id, item.state, 0, item.post_quantum))
-                self._sending.release(item, now)
+                self._resealing.release(item, now)
 
     def _renew(self, own: SecretIdentity, item: Held, bundle: bytes, now: float) -> None:
         """Begin a session in place of one whose messages a peer cannot open, and seal those anew."""

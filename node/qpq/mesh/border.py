@@ -235,7 +235,8 @@ class Border:
             if len(self._entering) >= _ENTERING:
                 del self._entering[next(iter(self._entering))]
             self._entering[identifier] = event.token
-            self._prove(event.domain, envelope.sender, _recipient(envelope), (found, digest), now)
+            if found:
+                self._prove(event.domain, envelope.sender, _recipient(envelope), (found, digest), now)
             self._answer(event.token)
 
     def _send_in(

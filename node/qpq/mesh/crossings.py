@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh import events
     from qpq.mesh.asking import Asking
+    from qpq.mesh.buckets import Ingress
     from qpq.mesh.chance import Chance
     from qpq.mesh.channels import Channels
     from qpq.mesh.clock import Clock
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from qpq.mesh.records import FederationInsert, InboxInsert
     from qpq.mesh.relaying import Relaying
     from qpq.mesh.routing import Routing
-    from qpq.mesh.sessions import Sessions
+    from qpq.mesh.sessions import Sealed, Sessions
+    from qpq.mesh.signing import Signing
     from qpq.mesh.timers import Timers
     from qpq.mesh.users import LocalUser, Users
+    from qpq.wire.body import BodyKind
     from qpq.wire.crossing import Crossing
     from qpq.wire.frames import CustodyCode
 
@@ -51,6 +54,7 @@ class Parts:
     custody: Custody
     routing: Routing
     sessions: Sessions
+    signing: Signing
     controls: Controls
     asking: Asking
     posting: Posting
@@ -84,19 +88,39 @@ class Crossings:
         """Take back a message for another domain from before a restart."""
         self.outside.leaving.restored(message)
 
-    def start(self, message: Outgoing, data: bytes, now: float) -> None:
-        """Begin with a message for another domain that has just been added; ``data`` is its envelope."""
+    def start(self, message: Outgoing, data: bytes | None, now: float) -> None:
+        """Begin with a message for another domain; ``data`` is its envelope (None: the store has it)."""
         self.outside.leaving.start(message, data, now)
 
     def stop(self, envelope_id: bytes, now: float) -> None:
         """Send a message no longer that is not kept any more."""
         self.outside.leaving.stop(envelope_id, now)
 
+    def word(
+        self,
+        own: SecretIdentity,
+        peer: Address,
+        kind: BodyKind,
+        sealed: Sealed,
+        now: float,
+        *,
+        domain: str,
+        secret: bytes,
+        ttl: int,
+    ) -> bytes:
+        """Send a word about keys to a user of another domain; return the id of its envelope."""
+        return self.outside.words.send(own, peer, kind, sealed, now, domain=domain, secret=secret, ttl=ttl)
+
     def lookup(self, event: events.Lookup, now: float) -> None:
         """Ask a gateway for an address."""
         self.outside.lookups.ask(event, now)
 
     # --- what comes in the seals of others, and to a gateway from outside ---------------------------------
+
+    @property
+    def ingress(self) -> Ingress:
+        """What other domains may bring users of this node, all together."""
+        return self.outside.ingress
 
     def take(
         self,

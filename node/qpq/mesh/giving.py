@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qpq.crypto.errors import CryptoError
 from qpq.mesh import counters
 from qpq.mesh.buckets import Bucket
+from qpq.mesh.controls import TTL
 from qpq.mesh.due import Due
 from qpq.wire.body import SECRET_SIZE, BodyKind, Keys, Turn, encode_body
 
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from qpq.mesh.chance import Chance
     from qpq.mesh.collecting import Effects
     from qpq.mesh.controls import Controls
+    from qpq.mesh.crossings import Crossings
     from qpq.mesh.due import Timer
     from qpq.mesh.limits import Limits
     from qpq.mesh.routing import Routing
-    from qpq.mesh.sessions import Sessions
+    from qpq.mesh.sessions import Sealed, Sessions
     from qpq.mesh.timers import Timers
     from qpq.mesh.users import Users
 
@@ -39,11 +41,15 @@ class Reason(IntEnum):
 
 
 class _Owed:
-    """What a peer is to get: keys because of the envelope ``about`` (empty: none), a ``turn`` of the session's."""
+    """What a peer is to get: keys because of the envelope ``about`` (empty: none), a ``turn`` of the session's.
 
-    __slots__ = ("about", "reason", "since", "turn")
+    ``domain`` is where the peer was heard from last (empty: in this mesh).
+    """
+
+    __slots__ = ("about", "domain", "reason", "since", "turn")
 
     def __init__(self, now: float) -> None:
+        self.domain = ""
         self.since = now
         self.about = b""
         self.reason = Reason.WANTED
@@ -70,7 +76,10 @@ class Giving:
         "_timers",
         "_told",
         "_users",
+        "crossings",
     )
+
+    crossings: Crossings
 
     def __init__(
         self,
@@ -97,20 +106,20 @@ class Giving:
         self._owed: dict[tuple[Address, Address], _Owed] = {}
         self._told: dict[tuple[Address, Address, Reason], float] = {}
 
-    def keys(self, user: Address, peer: Address, about: bytes, reason: Reason, now: float) -> None:
-        """Let a peer have keys because of an envelope of its, unless it got some a short while ago."""
+    def keys(self, user: Address, peer: Address, about: bytes, reason: Reason, now: float, *, domain: str = "") -> None:
+        """Let a peer (of another ``domain``) have keys because of an envelope of its, unless it got some lately."""
         if not self._limits.sessions:
             return
         told = self._told.get((user, peer, reason))
         if told is not None and now - told < self._least(reason):
             self._effects.count(counters.KEYS_OVER_RATE)
             return
-        owed = self._owe(user, peer, now)
+        owed = self._owe(user, peer, now, domain)
         owed.about, owed.reason = about, reason
 
-    def turn(self, user: Address, peer: Address, now: float) -> None:
+    def turn(self, user: Address, peer: Address, now: float, *, domain: str = "") -> None:
         """Let a peer, who writes and gets no answers, have new keys for its session."""
-        self._owe(user, peer, now).turn = True
+        self._owe(user, peer, now, domain).turn = True
 
     # --- when somebody can be reached (hearing.RouteListener) --------------------------------------------
 
@@ -128,7 +137,7 @@ class Giving:
             reader = self._users.reader(user)
             if reader is None or reader[1].address != user or peer in reader[0].blocked or now - owed.since > _KEPT_S:
                 del self._owed[user, peer]
-            elif self._routing.distance(peer):
+            elif owed.domain or self._routing.distance(peer):
                 if owed.about and not self._may_give(now):
                     self._timers.set((Due.KEYS, 0), now + 1 / self._limits.keys_rate)
                     break
@@ -141,13 +150,14 @@ class Giving:
 
     # --- inside ------------------------------------------------------------------------------------------
 
-    def _owe(self, user: Address, peer: Address, now: float) -> _Owed:
+    def _owe(self, user: Address, peer: Address, now: float, domain: str) -> _Owed:
         owed = self._owed.get((user, peer))
         if owed is None:
             if len(self._owed) >= self._limits.keys_owed:
                 del self._owed[next(iter(self._owed))]
             owed = self._owed[user, peer] = _Owed(now)
-        if self._routing.distance(peer):
+        owed.domain = domain
+        if domain or self._routing.distance(peer):
             self._timers.set((Due.KEYS, 0), now)
         elif self._may_seek(now):
             self._routing.wanted(peer, now)
@@ -159,7 +169,7 @@ class Giving:
             sealed = self._sessions.seal(own, peer, encode_body(Turn(secret)), now)
             if sealed is not None:
                 self._effects.count(counters.SESSION_TURNED)
-                self._controls.send(own, peer, BodyKind.TURN, sealed, now, secret=secret)
+                self._send(own, peer, BodyKind.TURN, sealed, now, secret=secret, domain=owed.domain)
         if owed.about:
             secret = self._chance.random(SECRET_SIZE)
             bundle = self._sessions.prekeys.bundle(own, now)
@@ -169,8 +179,24 @@ class Giving:
             except CryptoError:  # whoever made such an address wants no keys
                 return
             self._effects.count(counters.KEYS_TOLD)
-            self._controls.send(own, peer, BodyKind.KEYS, sealed, now, secret=secret)
+            self._send(own, peer, BodyKind.KEYS, sealed, now, secret=secret, domain=owed.domain)
             self._tell(own.address, peer, owed.reason, now)
+
+    def _send(
+        self,
+        own: SecretIdentity,
+        peer: Address,
+        kind: BodyKind,
+        sealed: Sealed,
+        now: float,
+        *,
+        secret: bytes,
+        domain: str,
+    ) -> None:
+        if domain:
+            self.crossings.word(own, peer, kind, sealed, now, domain=domain, secret=secret, ttl=TTL)
+        else:
+            self._controls.send(own, peer, kind, sealed, now, secret=secret)
 
     def _tell(self, user: Address, peer: Address, reason: Reason, now: float) -> None:
         """Note that a peer has been sent keys."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qpq.mesh.gateways import Gateways
     from qpq.mesh.parcels import Parcel, Parcels
     from qpq.mesh.records import FederationInsert
+    from qpq.mesh.words import Words
     from qpq.wire.crossing import ProofBody, RefusalBody
 
 _MAX_DOUBLINGS = 32
@@ -58,7 +59,9 @@ class Leaving:
     rarely, where the proof from over there has not come back.
     """
 
-    __slots__ = ("_border", "_flying", "_gateways", "_parcels", "_parts", "_trips", "_waiting")
+    __slots__ = ("_border", "_flying", "_gateways", "_parcels", "_parts", "_trips", "_waiting", "words")
+
+    words: Words
 
     def __init__(self, parts: Parts, gateways: Gateways, parcels: Parcels, border: Border) -> None:
         self._parts = parts
@@ -71,8 +74,8 @@ class Leaving:
 
     # --- what users send -----------------------------------------------------------------------------------
 
-    def start(self, message: Outgoing, data: bytes, now: float) -> None:
-        """Begin with a message that has just been added."""
+    def start(self, message: Outgoing, data: bytes | None, now: float) -> None:
+        """Begin with a message that has just been added; without ``data`` its envelope is read from the store."""
         trip = self._trips[message.envelope_id] = _Trip(message)
         self._go(trip, now, data)
 
@@ -87,9 +90,10 @@ class Leaving:
 
     def stop(self, identifier: bytes, now: float) -> None:
         """Forget a message that is kept no longer, and the parcel it is in."""
-        trip = self._trips.pop(identifier)
-        self._parts.timers.cancel((Due.OUTSIDE, identifier))
-        self._unpack(trip, now)
+        trip = self._trips.pop(identifier, None)
+        if trip is not None:  # else it waited for keys
+            self._parts.timers.cancel((Due.OUTSIDE, identifier))
+            self._unpack(trip, now)
 
     def recalled(self, event: Recalled, now: float) -> None:
         """Go on with messages that were read from the store."""
@@ -182,6 +186,7 @@ class Leaving:
                 self._rest(trip, now)
                 return
             self._parts.effects.count(counters.OUTWARD_FAILED_OVER)
+            self.words.silent(gateway, now)
             trip.rounds = 0
         self._unpack(trip, now)
         self._go(trip, now)

@@ -288,6 +288,7 @@ class Machines:
                 custody=custody,
                 routing=routing,
                 sessions=sessions,
+                signing=signing,
                 controls=controls,
                 asking=self.asking,
                 posting=self.posting,
@@ -298,6 +299,7 @@ class Machines:
             )
         )
         self.posting.crossings = self.receiving.crossings = crossings
+        self.asking.crossings = self.giving.crossings = self.resealing.crossings = crossings
         routing.listeners.append(crossings)
         self.undoing = Undoing(
             effects=effects,

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from qpq.mesh import counters
 from qpq.mesh.border import Border
+from qpq.mesh.buckets import Ingress
 from qpq.mesh.gateways import Gateways
 from qpq.mesh.leaving import Leaving
 from qpq.mesh.lookups import Lookups
 from qpq.mesh.parcels import Parcels
 from qpq.mesh.topics import Topics
+from qpq.mesh.words import Words
 from qpq.wire.body import SECRET_SIZE
 from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
 from qpq.wire.envelope import DEFAULT_TTL, Mode, decode_envelope, envelope_hash, id_of, verify_envelope
@@ -27,16 +29,18 @@ if TYPE_CHECKING:
 class Outside:
     """``take`` is for what came sealed to a user here or to this gateway; the rest is for the machines themselves."""
 
-    __slots__ = ("_gateways", "_parcels", "_parts", "border", "leaving", "lookups")
+    __slots__ = ("_gateways", "_parcels", "_parts", "border", "ingress", "leaving", "lookups", "words")
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.ingress = Ingress(parts.limits, 0.0)
         self._gateways = Gateways(parts)
         self._parcels = Parcels(parts)
         self.border = Border(parts, self._parcels)
         self.border.topics = Topics(parts)
         self.leaving = self.border.leaving = Leaving(parts, self._gateways, self._parcels, self.border)
         self.lookups = self.border.lookups = Lookups(parts, self._gateways, self._parcels, self.border)
+        self.words = self.leaving.words = Words(parts, self._gateways, self._parcels, self.border)
 
     def take(
         self, body: Crossing, sender: Address, reader: tuple[LocalUser, SecretIdentity], left: int, now: float
@@ -62,6 +66,7 @@ class Outside:
             self._gateways.good(address)
             self.leaving.gateway_found(now)
             self.lookups.gateway_found(now)
+            self.words.gateway_found(now)
 
     def _for_gateway(
         self, own: LocalUser, body: Crossing, sender: Address, left: int, now: float
@@ -78,7 +83,7 @@ class Outside:
     def _enter(
         self, body: InwardBody, gateway: Address, reader: tuple[LocalUser, SecretIdentity], now: float
     ) -> CustodyCode | None:
-        """Deliver what a gateway brought and prove that to it, both in one transaction; or neither.
+        """Deliver what a gateway brought and prove that to it, both in one transaction; or neither. Not so words.
 
         What has no room now is answered with BLOCKED, after which the last relay tries it again in an hour: QUOTA would
         have it wait with everything else there is for this recipient, and other domains must not hold that up.
@@ -100,8 +105,9 @@ class Outside:
         )
         if isinstance(found, CustodyCode):
             return CustodyCode.BLOCKED if found is CustodyCode.QUOTA else found
-        secret = self._parts.chance.random(SECRET_SIZE)
-        proof = ProofBody(secret, body.domain, envelope.sender, found, digest)
         self._parts.effects.count(counters.INWARD_DELIVERED)
-        self._parcels.word(reader[1], gateway, proof, now, ttl=DEFAULT_TTL, keeper=self.border)
+        if found:
+            secret = self._parts.chance.random(SECRET_SIZE)
+            proof = ProofBody(secret, body.domain, envelope.sender, found, digest)
+            self._parcels.word(reader[1], gateway, proof, now, ttl=DEFAULT_TTL, keeper=self.border)
         return None

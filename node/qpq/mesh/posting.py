@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.crypto.errors import CryptoError
+from qpq.crypto.sessions import MAX_OVERHEAD
 from qpq.mesh import counters
 from qpq.mesh.custody import Place
 from qpq.mesh.effects import Deliver, SendRefused, State, StateChanged
@@ -181,6 +182,9 @@ class Posting:
         size = len(event.text.encode())
         around = _BODY + _ENVELOPE + self._sessions.overhead(event.user, event.recipient)
         padding = PADDING_STEP if event.padding else 0
+        too_many = size + padding + _BODY + _ENVELOPE + MAX_OVERHEAD - MAX_INNER
+        if event.domain and too_many > 0:  # sealed anew it may take more than at first
+            raise FieldError(f"{too_many} bytes too many for another domain: send the text in parts")
         complaint = self._outbox.complaint(event.user, event.message_id, event.recipient, size + padding + around)
         reader = self._users.reader(event.recipient)
         if complaint:
@@ -202,8 +206,6 @@ class Posting:
             urgent=event.urgent,
         )
         data = encode_envelope(envelope)
-        if event.domain and len(data) > MAX_INNER:
-            raise FieldError(f"{len(data) - MAX_INNER} bytes too many for another domain: send the text in parts")
         row = Queued(
             user=event.user,
             message_id=event.message_id,
@@ -222,21 +224,16 @@ class Posting:
         self._keep(event, now, State.QUEUED, envelope_id=row.envelope_id, data=data, sealed=row.sealed)
         message = self._outbox.add(row)
         message.mark = sealed.mark
-        if message.domain:
-            self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED, 0, row.sealed))
-            self._sending.hold(message, now, Place.OUTSIDE)
-            self.crossings.start(message, data, now)
-            return
         waits = not row.sealed and self.asking.wait(author, message, event.text, now, padded=event.padding)
         self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED, 0, None if waits else row.sealed))
-        if not waits:
+        if message.domain and not waits:
+            self._sending.hold(message, now, Place.OUTSIDE)
+            self.crossings.start(message, data, now)
+        elif not waits:
             self._sending.start(message, envelope, now)
 
     def _seal(self, author: LocalUser, event: SendText, body: Body, now: float) -> Sealed:
-        """Seal in a session, which begins now where the recipient's keys are there; else to its identity key.
-
-        So is what goes to another domain: words about keys do not cross.
-        """
+        """Seal in a session, which begins now where the recipient's keys are there; else to its identity key."""
         plaintext = encode_body(body)
         if event.padding:
             padded = pad(plaintext)
@@ -244,8 +241,6 @@ class Posting:
             self._effects.count(counters.PADDING_BYTES, len(padded) - len(plaintext))
             plaintext = padded
         own, peer = author.secret, event.recipient
-        if event.domain:
-            return self._sessions.seal_classical(own.address, peer, plaintext)
         sealed = self._sessions.seal(own, peer, plaintext, now)
         if sealed is None and self.asking.begin(own, peer, now):
             sealed = self._sessions.seal(own, peer, plaintext, now)

@@ -19,6 +19,7 @@ from qpq.wire.receipts import commitment
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity, SecretIdentity
     from qpq.mesh.asking import Asking
+    from qpq.mesh.buckets import Ingress
     from qpq.mesh.claiming import Claiming
     from qpq.mesh.clock import Clock
     from qpq.mesh.collecting import Effects
@@ -115,7 +116,7 @@ class Receiving:
             return False
         opened = self._open(envelope, identifier, reader[1], None, now)
         left = item.born + item.ttl - int(self._clock.life(now))
-        if isinstance(opened, CustodyCode):
+        if not isinstance(opened, tuple):
             return False
         if self._crosses(envelope, opened[0], reader, now, identifier=identifier, left=left) is not None:
             return False
@@ -152,9 +153,9 @@ class Receiving:
             return code
         if not verify_envelope(envelope, identifier):
             return CustodyCode.BAD_SIGNATURE
-        opened = self._open(envelope, identifier, key, link, now)
-        if isinstance(opened, CustodyCode):
-            return opened
+        opened = self._open(envelope, identifier, key, self._relaying.ingress(link), now)
+        if not isinstance(opened, tuple):
+            return CustodyCode.UNREADABLE if opened is None else opened
         left = envelope.ttl - transfer.age
         code = self._crosses(envelope, opened[0], reader, now, identifier=identifier, left=left)
         if code is not None:
@@ -175,9 +176,10 @@ class Receiving:
         identifier: bytes,
         digest: bytes,
     ) -> bytes | CustodyCode:
-        """Deliver an envelope that came from another domain, as from a link; its signature has been verified.
+        """Take an envelope that came from another domain, as from a link; its signature has been verified.
 
-        Returns its receipt secret, or why it is not taken.
+        Returns its receipt secret, or why it is not taken; empty: it held a word about keys, or was sealed with such as
+        are gone here, which its sender is told. Nobody waits for the receipt of either.
         """
         user, key = reader
         stone = self._tombstones.get(identifier)
@@ -188,13 +190,16 @@ class Receiving:
         code = self._unwanted(envelope, user, None, domain)
         if code is not None:
             return code
-        plain = self._sessions.open_classical(key, envelope.sender, envelope.payload)
-        body = self._body(envelope, plain) if not isinstance(plain, Trouble) else CustodyCode.UNREADABLE
-        if isinstance(plain, Trouble) or not isinstance(body, Body):
+        opened = self._open(envelope, identifier, key, self.crossings.ingress, now, domain=domain)
+        if not isinstance(opened, tuple):
+            return b"" if opened is None else opened
+        if not isinstance(opened[0], _WITHIN):
+            self._sessions.unread(identifier)
             return CustodyCode.UNREADABLE
-        stone = self._stone(user, envelope, body, now, identifier=identifier, digest=digest)
-        self._deliver(envelope, body, stone, None, now, domain=domain)
-        return body.secret
+        self._settle(
+            envelope, opened, now, identifier=identifier, digest=digest, reader=reader, via=None, domain=domain
+        )
+        return opened[0].secret if isinstance(opened[0], Body) else b""
 
     def _crosses(
         self,
@@ -245,25 +250,36 @@ class Receiving:
         return self._clock.judge(now) >= envelope.timestamp + envelope.ttl
 
     def _open(
-        self, envelope: Envelope, identifier: bytes, key: SecretIdentity, link: Link | None, now: float
-    ) -> tuple[AnyBody, Plain] | CustodyCode:
-        """Return what is inside the seal, or why it is not taken; ``link`` None: it was in custody here."""
+        self,
+        envelope: Envelope,
+        identifier: bytes,
+        key: SecretIdentity,
+        ingress: Ingress | None,
+        now: float,
+        *,
+        domain: str = "",
+    ) -> tuple[AnyBody, Plain] | CustodyCode | None:
+        """Return what is inside the seal, or why it is not taken; ``ingress`` None: it was in custody here.
+
+        None: it was sealed with such keys as are gone here, and its sender is told of others.
+        """
 
         def may_begin() -> bool:
-            return link is None or self._relaying.admits_session(link, now)
+            return ingress is None or ingress.sessions.take(1, now)
 
         sender = envelope.sender
         plain = self._sessions.open(key, sender, identifier, envelope.payload, now, may_begin=may_begin)
         if plain is Trouble.KEYS_LOST:
             self._effects.count(counters.SESSION_UNREADABLE)
-            self._giving.keys(key.address, sender, identifier, Reason.LOST, now)
+            self._giving.keys(key.address, sender, identifier, Reason.LOST, now, domain=domain)
+            return None
         if isinstance(plain, Trouble):
             return CustodyCode.QUOTA if plain is Trouble.BUSY else CustodyCode.UNREADABLE
         body = self._body(envelope, plain)
         if isinstance(body, CustodyCode):
             return body
         word = isinstance(body, (KeysWanted, Keys, Turn)) or getattr(body, "word", False)
-        if word and link is not None and not self._relaying.admits_control(link, now):
+        if word and ingress is not None and not ingress.controls.take(1, now):
             self._effects.count(counters.CONTROL_OVER_RATE)
             self._sessions.unread(identifier)
             return CustodyCode.QUOTA
@@ -300,22 +316,23 @@ class Receiving:
         digest: bytes,
         reader: tuple[LocalUser, SecretIdentity],
         via: Identity | None,
+        domain: str = "",
     ) -> None:
         """Do what an opened envelope is for, and bury it."""
         (user, key), (body, plain), sender = reader, opened, envelope.sender
         stone = self._stone(user, envelope, body, now, identifier=identifier, digest=digest)
         if isinstance(body, Body):
-            self._deliver(envelope, body, stone, via, now)
+            self._deliver(envelope, body, stone, via, now, domain=domain)
         else:
             self._bury(stone, now)
         if isinstance(body, Body) or (user.gateway and not isinstance(body, _WITHIN)):
             if plain.kept is None:
-                if not self._sessions.has(key.address, sender):
+                if not domain and not self._sessions.has(key.address, sender):  # who is outside asks, if it can
                     self._giving.keys(key.address, sender, identifier, Reason.LACKING, now)
             elif self._sessions.turn_due(plain, now):
-                self._giving.turn(key.address, sender, now)
+                self._giving.turn(key.address, sender, now, domain=domain)
         elif isinstance(body, KeysWanted):
-            self._giving.keys(key.address, sender, identifier, Reason.WANTED, now)
+            self._giving.keys(key.address, sender, identifier, Reason.WANTED, now, domain=domain)
         elif isinstance(body, Keys):
             self._asking.taken(key, sender, body, now)
 

@@ -134,13 +134,9 @@ class Relaying:
         self._custody.add(item)
         self._quotas.add(item, self._custody.clock)
 
-    def admits_control(self, link: Link, now: float) -> bool:
-        """Whether a link may bring one more word about keys."""
-        return self._ingress[link.number].controls.take(1, now)
-
-    def admits_session(self, link: Link, now: float) -> bool:
-        """Whether a link may bring one more session."""
-        return self._ingress[link.number].sessions.take(1, now)
+    def ingress(self, link: Link) -> Ingress:
+        """Return what a link may bring."""
+        return self._ingress[link.number]
 
     def superseded(self, item: Held, secret: bytes, envelope_hash: bytes, now: float) -> None:
         """Let those who may have an envelope forget it, once another is stored that carries its message."""

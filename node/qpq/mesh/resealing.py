@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qpq.crypto.errors import CryptoError
 from qpq.crypto.primitives import tagged_hash
 from qpq.mesh import counters
+from qpq.mesh.custody import Place
 from qpq.mesh.effects import State, StateChanged
 from qpq.mesh.records import OutboxReseal, Queued
 from qpq.wire.body import PADDING_STEP, SECRET_SIZE, Body, encode_body
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
     from qpq.mesh.collecting import Effects
+    from qpq.mesh.crossings import Crossings
     from qpq.mesh.outbox import Outbox, Outgoing
     from qpq.mesh.relaying import Relaying
     from qpq.mesh.sending import Sending
@@ -38,7 +40,19 @@ class Resealing:
     later sealings follow from the user's seed, the message's id and the number of the sealing.
     """
 
-    __slots__ = ("_chance", "_clock", "_effects", "_outbox", "_relaying", "_sending", "_sessions", "_signing")
+    __slots__ = (
+        "_chance",
+        "_clock",
+        "_effects",
+        "_outbox",
+        "_relaying",
+        "_sending",
+        "_sessions",
+        "_signing",
+        "crossings",
+    )
+
+    crossings: Crossings
 
     def __init__(
         self,
@@ -101,9 +115,22 @@ class Resealing:
 
     def undo(self, item: Outgoing, before: Queued, now: float) -> None:
         """Go back to the envelope before, which the store still has."""
+        self._remove(item, now)
+        self.release(self._outbox.add(before), now)
+
+    def release(self, item: Outgoing, now: float) -> None:
+        """Let a message go that is in the store as it is."""
+        if item.domain:
+            self._sending.hold(item, now, Place.OUTSIDE)
+            self.crossings.start(item, None, now)
+        else:
+            self._sending.release(item, now)
+
+    def _remove(self, item: Outgoing, now: float) -> None:
         self._outbox.remove(item)
         self._sending.drop(item, now)
-        self._sending.release(self._outbox.add(before), now)
+        if item.domain:
+            self.crossings.stop(item.envelope_id, now)
 
     def _replace(self, item: Outgoing, envelope: Envelope, now: float) -> Outgoing:
         data = encode_envelope(envelope)
@@ -119,9 +146,9 @@ class Resealing:
             state=State.QUEUED,
             copies=0,
             sealed=item.post_quantum,
+            domain=item.domain,
         )
-        self._outbox.remove(item)
-        self._sending.drop(item, now)
+        self._remove(item, now)
         new = self._outbox.add(
             Queued(
                 user=before.user,
@@ -135,13 +162,18 @@ class Resealing:
                 state=State.QUEUED,
                 copies=0,
                 sealed=True,
+                domain=before.domain,
             )
         )
         new.before = before
         self._effects.count(counters.MESSAGE_RESEALED)
         self._effects.persist(OutboxReseal(new.sender, new.message_id, new.envelope_id, data, sealed=True))
         self._effects.after(StateChanged(new.sender, new.message_id, State.QUEUED, 0, post_quantum=True))
-        self._sending.start(new, envelope, now)
+        if new.domain:
+            self._sending.hold(new, now, Place.OUTSIDE)
+            self.crossings.start(new, data, now)
+        else:
+            self._sending.start(new, envelope, now)
         return new
 
     def _secrets(self, own: SecretIdentity, item: Outgoing, envelope: Envelope | None) -> tuple[bytes, bytes | None]:

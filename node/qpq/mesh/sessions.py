@@ -181,7 +181,10 @@ class Sessions:
     ) -> Plain | Trouble:
         """Open a payload whose envelope the sender has signed; ``may_begin`` is asked before a costly agreement."""
         if payload[:1] == _CLASSICAL:
-            return self.open_classical(own, sender, payload)
+            try:
+                return Plain(sealing.open_sealed(payload, sender=sender, recipient_secret=own))
+            except CryptoError:
+                return Trouble.UNREADABLE
         if not self._limits.sessions:
             return Trouble.UNREADABLE
         life = int(self._clock.life(now))
@@ -206,13 +209,6 @@ class Sessions:
             del self._unstored[next(iter(self._unstored))]
         self._unstored[envelope_id] = (pair, kept, replace(opened, plaintext=b""))
         return Plain(opened.plaintext, kept)
-
-    def open_classical(self, own: SecretIdentity, sender: Address, payload: bytes) -> Plain | Trouble:
-        """Open what was sealed to the identity key, and nothing else."""
-        try:
-            return Plain(sealing.open_sealed(payload, sender=sender, recipient_secret=own))
-        except CryptoError:
-            return Trouble.UNREADABLE
 
     def turn_due(self, plain: Plain, now: float) -> bool:
         """Whether new keys should be sent in the session of an opened payload although nothing is to be said."""
