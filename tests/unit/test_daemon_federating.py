@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from node import NODE_SOURCE, Node, wait_for
 
+from qpq.console.errors import RefusedError
 from qpq.daemon.main import authority
 
 if TYPE_CHECKING:
@@ -90,6 +91,16 @@ def share_a_topic(aachen: Relay, berlin: Relay) -> None:
     assert {row.get("name") for row in shares["by_link"]} == {"another domain", None}
 
 
+def find_by_name(aachen: Relay, berlin: Relay) -> None:
+    users: Any = berlin.ask("mesh.user.list")
+    with pytest.raises(RefusedError, match=f"nobody is called bernd in {B}"):
+        aachen.send(f"bernd@{B}", "hello")
+    berlin.ask("federation.name.add", name="bernd", key=users["users"][0]["id"])
+    message = aachen.send(f"bernd@{B}", "hello bernd")
+    wait_for("bernd has it", lambda: aachen.state(message) == "delivered")
+    assert berlin.texts()[-1] == "hello bernd"
+
+
 def test_two_relays_connect_and_say_so_and_a_reload_keeps_or_ends_it() -> None:
     with two(7310) as (aachen, berlin):
         assert aachen.ask("federation.status") == {"domain": None, "relays": []}
@@ -99,6 +110,7 @@ def test_two_relays_connect_and_say_so_and_a_reload_keeps_or_ends_it() -> None:
         metrics: Any = berlin.ask("metrics")
         assert "\nqpq_federation_connections 1\n" in metrics["text"]
         share_a_topic(aachen, berlin)
+        find_by_name(aachen, berlin)
         berlin.hang_up("info: reloaded")
         assert berlin.relays()[A]["connections"] == 1
         berlin.configure(f"option domain '{B}'\n" + section("chemnitz.example", aachen.identity()))

@@ -230,6 +230,12 @@ COMMANDS: tuple[Command, ...] = (
         ("federation", "status"), "federation.status", Role.READ, "show this domain's key, the relays and what waits"
     ),
     Command(
+        ("federation", "name", "add"), "federation.name.add", Role.ADMIN,
+        "let other domains find a user of this mesh by name", (_USER, Argument("key", Kind.KEY)),
+    ),
+    Command(("federation", "name", "list"), "federation.name.list", Role.ADMIN, "list these names"),
+    Command(("federation", "name", "remove"), "federation.name.remove", Role.ADMIN, "forget one", (_USER,)),
+    Command(
         ("federation", "ca", "init"), "", Role.ADMIN, "make an authority for relays, in a new directory",
         (Argument("dir", Kind.FILE), Argument("name", Kind.TEXT, required=False, rest=True)), (_DAYS,),
     ),

@@ -251,6 +251,12 @@ def _clients() -> ModuleType:
     return render_clients
 
 
+def _names() -> ModuleType:
+    from qpq.console import render_names  # noqa: PLC0415 (most nodes belong to no domain)
+
+    return render_names
+
+
 _HANDLERS: dict[str, Handler] = {
     "mesh send": _send,
     "mesh inbox": _inbox,
@@ -287,6 +293,9 @@ _RENDERERS: dict[str, Renderer] = {
     "client token add": lambda result, now: _clients().added(result, now),
     "client token list": lambda result, now: _clients().tokens(result, now),
     "client token revoke": lambda result, now: _clients().revoked(result, now),
+    "federation name add": lambda result, now: _names().added(result, now),
+    "federation name list": lambda result, now: _names().names(result, now),
+    "federation name remove": lambda result, now: _names().removed(result, now),
     "mesh route": render_mesh.routes,
     "mesh ping": render_mesh.ping,
     "mesh trace": render_mesh.trace,

@@ -245,6 +245,11 @@ COMMANDS: Mapping[str, Command] = {
     "client.token.revoke": Command(
         Role.ADMIN, False, {"id": Text(8, pattern=_TOKEN, allowed="the 8 characters that name a token")}
     ),
+    "federation.name.add": Command(
+        Role.ADMIN, False, {"name": _USER, "key": Text(MAX_PEER, allowed="the id of a user")}
+    ),
+    "federation.name.list": Command(Role.ADMIN, False, {}),
+    "federation.name.remove": Command(Role.ADMIN, False, {"name": _USER}),
     "mesh.user.list": Command(Role.READ_ONLY, False, {}),
     "mesh.user.export": Command(Role.ADMIN, False, {"name": _USER, "passphrase": _SECRET}),
     "mesh.user.import": Command(

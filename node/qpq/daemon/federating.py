@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from qpq.crypto.channels import channel_id, open_key
 from qpq.crypto.identity import Address, Identity, text_id
 from qpq.daemon import federation_files
+from qpq.daemon.directory import Directory
 from qpq.daemon.domains import gateway_secret
 from qpq.daemon.federation_files import FederationConfigError
 from qpq.daemon.federation_queue import FederationQueue
@@ -67,6 +68,7 @@ class Federating:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.settings = self._load(node.config)
+        self.directory = Directory(node.config.data_dir)
         self._topics: frozenset[str] = frozenset()
         self.counters: dict[str, int] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -142,9 +144,9 @@ class Federating:
         return await self._ask(token, events.OutsideRefused(token, parcel.sender, parcel.envelope_id, reason))
 
     def resolve(self, name: str) -> Identity | None:
-        """Return the key of a user of this node by name."""
+        """Return the key of a user of this node by name, or of whoever the directory names."""
         found = next((user for user in self._node.keyring.users if user.name == name), None)
-        return Identity(found.address) if found is not None else None
+        return Identity(found.address) if found is not None else self.directory.names.get(name)
 
     async def hybrid_key(self, user: Address) -> bytes | None:
         """Return the signed bundle of a user of this node."""
@@ -212,6 +214,7 @@ class Federating:
             "key": text_id(self._node.keyring.node.identity),
             "certificate_days": federation_files.days_left(chain[0]) if chain else None,
             "draining": self.federation.desk.draining,
+            "names": len(self.directory.names),
             "relays": [
                 {
                     "domain": name,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qpq.daemon.commands import Args, Caller
     from qpq.daemon.control import Handlers as Table
     from qpq.daemon.handlers_client import ClientHandlers
+    from qpq.daemon.handlers_names import NameHandlers
     from qpq.daemon.node import Node
     from qpq.link.ports import LinkRow
     from qpq.mesh.rows import PeerRow
@@ -69,7 +70,15 @@ class Handlers(Acting):
             "client.token.add": lambda _caller, args: self._clients().add(args),
             "client.token.list": lambda _caller, _args: self._clients().list(),
             "client.token.revoke": lambda _caller, args: self._clients().revoke(args),
+            "federation.name.add": lambda _caller, args: self._names().add(args),
+            "federation.name.list": lambda _caller, _args: self._names().list(),
+            "federation.name.remove": lambda _caller, args: self._names().remove(args),
         }
+
+    def _names(self) -> NameHandlers:
+        from qpq.daemon.handlers_names import NameHandlers  # noqa: PLC0415 (most nodes belong to no domain)
+
+        return NameHandlers(self._node)
 
     def _clients(self) -> ClientHandlers:
         from qpq.daemon.handlers_client import ClientHandlers  # noqa: PLC0415 (most nodes have no clients)

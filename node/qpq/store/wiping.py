@@ -2,8 +2,8 @@
 
 Before anything else ``qpq.wipe`` is written, which says where the live store lies, so that a wipe that was killed is
 finished by the next one, or by the next start. Then, each overwritten with zeros, flushed to the medium and removed:
-the vault and the identities, then the store with sessions and prekeys, its log, the tokens of clients, and the node's
-own log file.
+the vault and the identities, then the store with sessions and prekeys, its log, the tokens of clients, the directory of
+names, and the node's own log file.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ MARK: Final = "qpq.wipe"
 STORE: Final = "qpq.db"
 SNAPSHOT: Final = "qpq.snap"
 CLIENTS: Final = "clients.json"
+NAMES: Final = "names.json"
 _BESIDE: Final = ("", ".new")
 _SQLITE: Final = ("", "-wal", "-shm", "-journal")
 _LOGS: Final = ("qpq.log", "qpq.log.1")
@@ -76,7 +77,7 @@ def _data(data_dir: str) -> Iterator[str]:
     """Go through the store, its log and what else the node wrote; others' files stay."""
     for ending in _SQLITE:
         yield os.path.join(data_dir, STORE + ending)
-    for name in (SNAPSHOT, CLIENTS):
+    for name in (SNAPSHOT, CLIENTS, NAMES):
         for ending in _BESIDE:
             yield os.path.join(data_dir, name + ending)
     with suppress(OSError):
