@@ -33,7 +33,9 @@ import inside
 import lxmf_side
 import qpq_links
 import qpq_side
+import relays
 import rpc
+import shim
 from figures import Row, joined, table
 from rig import hosts, line
 
@@ -90,6 +92,9 @@ def main() -> int:
         say("qpq: clients of its client port")
         with scratch() as folder:
             homes = clients.measure(folder, seconds, BUILD / "bench")
+        say("qpq: relays of two domains")
+        with scratch() as folder:
+            joined_domains = relays.measure(folder, seconds)
         say("calls beside pycapnp's own RPC and a plain aioquic echo, in turns")
         with scratch() as folder:
             calls = rpc.measure(folder, seconds)
@@ -97,8 +102,11 @@ def main() -> int:
     rows += [*first.rows(begun, SIZE), *make_rows(ours, theirs)]
     print(table(rows))
     print(WHICH)
+    added = shim.measure()
     print(clients.table(homes))
+    print(relays.table(joined_domains))
     print(rpc.table(calls))
+    print(shim.table(added))
     document = {
         "inside": alike,
         "two_hops": far,
@@ -106,7 +114,9 @@ def main() -> int:
         "first": begun,
         "qpq": ours,
         "clients": homes,
+        "relays": joined_domains,
         "calls": calls,
+        "rpc_bytes": added,
         "lxmf": theirs,
         "rows": [row.document() for row in rows],
         "where": where,
