@@ -72,7 +72,7 @@ from qpq.mesh.records import (
     TombstoneInsert,
     UserDelete,
 )
-from qpq.wire.codec import FrameDecoder, FrameEncoder, close_code
+from qpq.wire.codec import FrameDecoder, FrameEncoder, close_code, codecs
 from qpq.wire.envelope import decode_envelope
 from qpq.wire.errors import WireError
 from qpq.wire.frames import Role, Transfer
@@ -630,8 +630,7 @@ class World:
         ends = []
         for here, there in ((node, other), (other, node)):
             self._links += 1
-            encoder = FrameEncoder(here.identity, there.identity)
-            wire = Wire(here, self._links, encoder, FrameDecoder(here.identity, there.identity))
+            wire = Wire(here, self._links, *codecs(here.identity, there.identity))
             here.wires[wire.number] = wire
             ends.append(wire)
         near, far = ends

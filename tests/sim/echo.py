@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qpq.mesh import events
 from qpq.wire.envelope import Envelope, Mode
-from qpq.wire.frames import Bye, Hello, Receipt, Role, Transfer
+from qpq.wire.frames import FEATURES, Bye, Hello, Receipt, Role, Transfer
 from sim.hosts import Host
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class EchoHost(Host):
         if isinstance(event, events.LinkUp):
             self.ups += 1
             self.link = event.link
-            self.lines.queue(event.link, Hello(1, 1, 0, 1, 0, False, 0, 0, Role.RELAY, 33_024, 0, {}))
+            self.lines.queue(event.link, Hello(1, 1, FEATURES, 1, 0, False, 0, 0, Role.RELAY, 33_024, 0, {}))
             for _, payload in self.waiting.values():
                 self.lines.queue(event.link, self._transfer(payload))
         elif isinstance(event, events.LinkDown):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from qpq.link.limits import LinkLimits
     from sim.agenda import Agenda
     from sim.medium import Pipe
-    from sim.transport import End, Owner
+    from sim.owner import Owner
+    from sim.transport import End
 
 DONE_BYTES = 138
 DONE_ACK_BYTES = 29

@@ -32,7 +32,7 @@ from qpq.mesh.effects import (
     SetTimer,
     StateChanged,
 )
-from qpq.wire.codec import FrameDecoder, FrameEncoder
+from qpq.wire.codec import FrameDecoder, FrameEncoder, codecs
 from qpq.wire.envelope import decode_envelope
 from qpq.wire.frames import CloseCode, Role, Transfer
 from sim.kem import CheapKem
@@ -90,12 +90,12 @@ class Host:
 
     def codecs(self, peer: Identity) -> tuple[FrameEncoder, FrameDecoder]:
         """Return what encodes and what decodes a link."""
-        return FrameEncoder(self.identity, peer), FrameDecoder(self.identity, peer)
+        return codecs(self.identity, peer)
 
     # what the links tell
 
     def sent(self, kind: str, size: int) -> None:
-        """Count a packet that is put on the wire (``transport.Owner``)."""
+        """Count a packet that is put on the wire (``owner.Owner``)."""
         self.tx_packets += 1
         self.tx_bytes += size
         self.tx_kinds[kind] += size
@@ -105,15 +105,15 @@ class Host:
         raise NotImplementedError
 
     def bytes_came(self, end: End, data: bytes) -> None:
-        """Take the next bytes of a link's stream (``transport.Owner``)."""
+        """Take the next bytes of a link's stream (``owner.Owner``)."""
         self.lines.bytes_came(end, data)
 
     def link_ended(self, end: End, reason: str) -> None:
-        """Take the end of a link (``transport.Owner``)."""
+        """Take the end of a link (``owner.Owner``)."""
         self.lines.link_ended(end, reason)
 
     def quality(self, link: int, rtt: float, loss: float) -> None:
-        """Take what the transport has seen of a link (``transport.Owner``)."""
+        """Take what the transport has seen of a link (``owner.Owner``)."""
         self.tell(events.LinkQuality(link, rtt, loss))
 
     def end_turn(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from qpq.link.aioquic_private_recovery import Leaning
 from qpq.mesh import events
 from qpq.wire.codec import FrameDecoder, FrameEncoder, close_code
 from qpq.wire.errors import FrameTooLongError, WireError
-from qpq.wire.frames import MAX_FRAME, Hello
+from qpq.wire.frames import LEANING, Hello
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Identity
@@ -180,8 +181,8 @@ class ModelLines:
             self._host.tell(events.LinkFault(end.number, close_code(fault), str(fault)))
             return
         for frame in frames:
-            if type(frame) is Hello:
-                line.encoder.max_frame = min(frame.max_frame, MAX_FRAME)
+            if type(frame) is Hello and frame.features & LEANING:
+                end.leaning = Leaning()
         if frames:
             self._host.tell(events.FramesReceived(end.number, tuple(frames)))
 

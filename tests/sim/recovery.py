@@ -37,6 +37,8 @@ class Sent(NamedTuple):
     acknowledges: int
     """The highest packet number its ACK frame names; -1: it has none."""
     credit: bool
+    leans: bool = False
+    """It is answered for by the peer's timer (``link.aioquic_private_recovery``), and not ``eliciting`` here."""
 
 
 class Recovery:
@@ -50,6 +52,7 @@ class Recovery:
         "_first_sample",
         "_has_rtt",
         "_latest",
+        "_leaning",
         "_lost",
         "_packet_time",
         "_pto_count",
@@ -76,6 +79,7 @@ class Recovery:
         self._lost = lost
         self.number = 0
         self.sent: dict[int, Sent] = {}
+        self._leaning: list[int] = []
         self._recent_sent = self._recent_lost = 0.0
         self.eliciting = self.in_flight = 0
         self.largest_acked = 0
@@ -124,10 +128,13 @@ class Recovery:
         number = self.number
         self.number = number + 1
         self.sent[number] = packet
-        if packet.eliciting:
+        if packet.leans:
+            self._leaning.append(number)
+        elif packet.eliciting:
             self.eliciting += 1
-            self.in_flight += packet.size
             self.last_eliciting = packet.at
+        if packet.eliciting or packet.leans:
+            self.in_flight += packet.size
             self._recent_sent += 1
             if self._recent_sent >= _MEMORY:
                 self._recent_sent /= 2
@@ -156,6 +163,7 @@ class Recovery:
             if packet.eliciting:
                 elicited = True
                 self.eliciting -= 1
+            if packet.eliciting or packet.leans:
                 self._grow(packet)
             newest, newest_number = packet, number
             self._acked(packet)
@@ -165,6 +173,17 @@ class Recovery:
             self._measure(now - newest.at, delay, now)
         self._detect(now)
         self._pto_count = 0
+
+    def rise(self, now: float, *, probes: bool) -> None:
+        """Watch what leaned and was not acknowledged by what has just come (``Leaning.rise``)."""
+        numbers, self._leaning = self._leaning, []
+        for number in numbers:
+            if (packet := self.sent.get(number)) is not None:
+                self.sent[number] = packet = packet._replace(eliciting=True, leans=False)
+                self.eliciting += 1
+                self.last_eliciting = max(self.last_eliciting, packet.at)
+                if probes and now - packet.at > self._rtt_min:
+                    self._give_up(number, packet)
 
     def timeout(self, now: float) -> bool:
         """Do what ``deadline`` was for; True: a probe is to be sent."""
@@ -237,11 +256,11 @@ class Recovery:
             if number != previous + 1:
                 first = 0.0
             previous = number
-            if packet.eliciting:
+            if packet.eliciting or packet.leans:
                 last = packet.at
-                if packet.at > self._first_sample:
-                    first = first or packet.at
-                    persistent = persistent or packet.at - first > 3 * self.probe_timeout()
+            if packet.eliciting and packet.at > self._first_sample:
+                first = first or packet.at
+                persistent = persistent or packet.at - first > 3 * self.probe_timeout()
             self._give_up(number, packet)
         if last > self._recovery_start:
             self._recovery_start = now
@@ -256,6 +275,7 @@ class Recovery:
         del self.sent[number]
         if packet.eliciting:
             self.eliciting -= 1
+        if packet.eliciting or packet.leans:
             self.in_flight -= packet.size
             self._recent_lost += 1
         self._lost(packet)

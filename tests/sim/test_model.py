@@ -23,6 +23,7 @@ def test_the_model_takes_the_bytes_and_the_time_that_aioquic_takes(loss: float) 
     assert len(model.delays) == len(real.delays), "both deliver everything"
     assert model.size == pytest.approx(real.size, rel=bytes_off)
     assert model.mean_delay == pytest.approx(real.mean_delay, rel=delay_off)
-    assert model.delay(50) == pytest.approx(real.delay(50), rel=delay_off, abs=0.03)
+    # Not the median: of messages that lose half of their packets that is the edge between the first and its repair.
+    assert model.delay(60) == pytest.approx(real.delay(60), rel=delay_off, abs=0.03)
     assert sum(model.rest_bytes) == pytest.approx(sum(real.rest_bytes), rel=0.25)
     assert sum(model.link_bytes) == pytest.approx(sum(real.link_bytes), rel=0.25)

@@ -7,7 +7,7 @@ keep-alives, and death after the transport's patience. The bytes of the stream a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from qpq.link.liveness import Liveness
 from sim.medium import FRAMING
@@ -16,9 +16,11 @@ from sim.sizes import CLOSE_BYTES, CREDIT, HEADER, TAG, ack_size, varint_size
 from sim.stream import Incoming, Outgoing, Spans
 
 if TYPE_CHECKING:
+    from qpq.link.aioquic_private_recovery import Leaning
     from qpq.link.limits import LinkLimits
     from sim.agenda import Agenda
     from sim.medium import Pipe
+    from sim.owner import Owner
 
 EVERY = 4
 """Packets that want an acknowledgement before one goes out at once (link.aioquic_private)."""
@@ -32,40 +34,13 @@ Packet = tuple[int, tuple[tuple[int, int], ...], float, int, bytes, bool, int]
 """Number, acknowledged ranges, acknowledgement delay, stream offset, stream bytes, wants an answer, credit."""
 
 
-class Owner(Protocol):
-    """The node an end belongs to."""
-
-    awake: bool
-    rx_bytes: int
-
-    def sent(self, kind: str, size: int) -> None:
-        """Count a packet that is put on the wire."""
-        ...
-
-    def bytes_came(self, end: End, data: bytes) -> None:
-        """Take the next bytes of a link's stream."""
-        ...
-
-    def link_ended(self, end: End, reason: str) -> None:
-        """Take the end of a link."""
-        ...
-
-    def quality(self, link: int, rtt: float, loss: float) -> None:
-        """Take what the transport has seen of a link."""
-        ...
-
-    def end_turn(self) -> None:
-        """Put on the wire what this turn of the loop has queued."""
-        ...
-
-
 class End:
     """One end of a link that is up; ``pipe`` leads to the other end, which is ``other``."""
 
     __slots__ = (
         "_ack_at", "_acked_up_to", "_active_at", "_allowed", "_armed", "_asked", "_credit_due", "_highest",
         "_incoming", "_jitter", "_judge_at", "_largest", "_largest_at", "_limit", "_liveness", "_outgoing",
-        "_pacing_at", "_probe", "_ranges", "_settled", "agenda", "farewells", "held", "initiator", "limits",
+        "_pacing_at", "_probe", "_ranges", "_settled", "agenda", "farewells", "held", "initiator", "leaning", "limits",
         "number", "open", "other", "owner", "pipe", "recovery", "rx_bytes", "timer_at", "tx_bytes", "writable",
     )  # fmt: skip
 
@@ -112,6 +87,7 @@ class End:
         self._liveness = Liveness(limits)
         self._judge_at = now + limits.quality_s
         self._settled = False
+        self.leaning: Leaning | None = None  # until both ends have agreed on it
 
     # --- what the owner does ---------------------------------------------------------------------------
 
@@ -164,8 +140,11 @@ class End:
         now = self.agenda.now
         self._active_at = now
         self._asked = False
+        watched = self.recovery.eliciting
         if ranges:
             self.recovery.on_ack(ranges, delay, now)
+        news = bool(data) and offset == self._incoming.offset
+        waits = self.leaning is not None and self._leans(number, now, watched, eliciting=eliciting, news=news)
         self._limit = max(self._limit, credit)
         self._ranges.add(number, number + 1)
         if len(self._ranges.spans) > MAX_RANGES:
@@ -173,7 +152,7 @@ class End:
         if number > self._largest:
             self._largest = number
             self._largest_at = now
-        if eliciting and self._ack_at == NEVER:
+        if eliciting and not waits and self._ack_at == NEVER:
             self._ack_at = now + self.limits.acknowledge_s
         self._settled = False
         if data:
@@ -183,6 +162,13 @@ class End:
         owner.end_turn()
         if not self._settled:
             self.flush()
+
+    def _leans(self, number: int, now: float, watched: int, *, eliciting: bool, news: bool) -> bool:
+        """Take note of a packet (``PacketConnection._note``); whether its acknowledgement may wait."""
+        self.recovery.rise(now, probes=eliciting and not news)
+        if self.leaning is None or not eliciting:
+            return False
+        return self.leaning.came(relieved=0 == self.recovery.eliciting < watched, in_order=number > self._largest)
 
     def _revive(self) -> bool:
         """Return whether an end that is held, or ended, or of a node that sleeps takes a packet all the same."""
@@ -229,7 +215,8 @@ class End:
         now = self.agenda.now
         waits = bool(self._outgoing.pending) and self.writable
         acknowledge = False
-        if self._ack_at != NEVER:
+        leaning = self.leaning
+        if self._ack_at != NEVER or (leaning is not None and leaning.owes):
             acknowledge = (
                 self._ack_at <= now
                 or self._probe
@@ -239,6 +226,8 @@ class End:
             )
             if acknowledge and len(self.recovery.sent) > UNANSWERED and not self.recovery.eliciting:
                 self._probe = True
+            if acknowledge and leaning is not None:
+                leaning.owes = False
         self._pacing_at = NEVER
         if acknowledge or waits or self._probe or self._credit_due:
             self._send(acknowledge, now)
@@ -291,7 +280,11 @@ class End:
             self._asked = True
             self._active_at = now
         acknowledges = self._largest if ranges else -1
-        number = recovery.on_sent(Sent(now, size, start, start + len(data), eliciting, acknowledges, bool(credit)))
+        leans, leaning = False, self.leaning
+        if ranges and leaning is not None:
+            leans, leaning.answers = leaning.answers and bool(data) and not (credit or ping or ranges[1:]), False
+        sent = Sent(now, size, start, start + len(data), eliciting and not leans, acknowledges, bool(credit), leans)
+        number = recovery.on_sent(sent)
         kind = "probe" if ping else "answer"
         if data:
             kind = "news" if start + len(data) > self._highest else "repeat"
@@ -396,7 +389,7 @@ class End:
             awaiting=recovery.eliciting > 0,
             signs=self._largest + recovery.largest_acked,
             delivered=self._outgoing.base,
-            backlog=self._outgoing.backlog,
+            backlog=self._outgoing.backlog if recovery.eliciting or self._outgoing.pending else 0,
             loss=recovery.loss,
         )
 

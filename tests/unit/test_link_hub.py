@@ -107,8 +107,9 @@ def test_the_longest_frame_is_what_the_peers_hello_allows() -> None:
     ben.hub.write(ben.up.link, [Hello(1, 1, 0, 1, 0, False, 0, 0, Role.LEAF, 1024, 0)])
     anna.hub.write(anna.up.link, [HELLO])
     world.run(1)
-    assert anna.hub._links[1]._encoder is not None
-    assert anna.hub._links[1]._encoder.max_frame == 1024
+    codecs = anna.hub._links[1]._codecs
+    assert codecs is not None
+    assert codecs[0].max_frame == 1024
 
 
 def test_writing_to_a_link_that_is_gone_is_swallowed() -> None:

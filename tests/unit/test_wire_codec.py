@@ -324,7 +324,7 @@ def test_a_fault_in_bytes_that_came_in_pieces_is_found() -> None:
     _, decoder = pair()
     assert decoder.feed(b"\x03\x82") == []
     with pytest.raises(UnknownCriticalFrameError):
-        decoder.feed(b"\x0e\x00")
+        decoder.feed(b"\x0f\x00")
 
 
 @pytest.mark.parametrize("kind", [128, 255, 70_000, 2**64 - 1])
@@ -335,7 +335,7 @@ def test_an_unknown_frame_that_is_not_critical_is_skipped_whatever_it_holds(kind
     assert decoder.feed(data) == [Skipped(kind), HELLO]
 
 
-@pytest.mark.parametrize("kind", [14, 23, 24, 127])
+@pytest.mark.parametrize("kind", [15, 23, 24, 127])
 def test_an_unknown_critical_frame_ends_the_link(kind: int) -> None:
     with pytest.raises(UnknownCriticalFrameError):
         pair()[1].feed(framed(kind, "new"))

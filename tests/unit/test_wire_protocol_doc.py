@@ -35,7 +35,7 @@ def table(heading: str) -> dict[int, str]:
 
 def test_there_is_an_example_of_every_kind_of_bytes() -> None:
     kinds = {"cbor", "certificate", "frames", "envelope", "seal", "body", "beacon", "link"}
-    kinds |= {"channel", "reconcile", "link_mesh", "session", "delivery"}
+    kinds |= {"channel", "reconcile", "link_mesh", "link_short", "session", "delivery"}
     assert {name.removesuffix(".json") for name, _, _ in EXAMPLES} == kinds
     assert PAGE.count("```") == 2 * len(EXAMPLES)
 

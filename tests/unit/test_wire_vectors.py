@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from qpq.wire import cbor, errors
 from qpq.wire.announce import announce_hash, verify_announce
 from qpq.wire.beacon import decode_beacon, encode_beacon
 from qpq.wire.body import PADDING_STEP, Body, Keys, KeysWanted, Turn, decode_body, encode_body
-from qpq.wire.codec import FrameDecoder, FrameEncoder
+from qpq.wire.codec import FrameDecoder, FrameEncoder, codecs
 from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
 from qpq.wire.delivery import check_proof, make_proof, message_id
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_hash, envelope_id, verify_envelope
@@ -232,6 +233,21 @@ def test_the_recorded_link_of_version_1_is_understood_in_both_directions() -> No
             assert verify_announce(frame)
     assert sent == received
     assert set(kinds) == {"HELLO", "ANNOUNCE", "TRANSFER", "RECEIPT", "CUSTODY", "SKIPPED", "BYE"}
+
+
+def test_the_recorded_link_with_short_receipts_is_understood_in_both_directions() -> None:
+    ends = {"a": codecs(NODE_A, NODE_B), "b": codecs(NODE_B, NODE_A)}
+    others = {"a": "b", "b": "a"}
+    kinds = []
+    for step in load("link_short.json")["steps"]:
+        data = unhex(step["hex"])
+        [frame] = ends[others[step["from"]]][1].feed(data)
+        assert {"from": step["from"], **MAKER["described"](frame), "hex": step["hex"]} == step
+        kinds.append(data[2] if data[0] < 64 else data[3])
+        if isinstance(frame, Receipt) and kinds[-1] == 14:
+            frame = replace(frame, answers=True)
+        assert ends[step["from"]][0].encode(frame) == data
+    assert kinds == [0, 0, 1, 1, 14, 1, 14, 2]
 
 
 def test_the_recorded_link_with_the_frames_of_the_mesh_is_understood_in_both_directions() -> None:

@@ -54,7 +54,19 @@ from qpq.wire.envelope import (
     envelope_id,
     sign_envelope,
 )
-from qpq.wire.frames import Bye, CloseCode, Custody, CustodyCode, Frame, Hello, Receipt, Role, Skipped, Transfer
+from qpq.wire.frames import (
+    FEATURES,
+    Bye,
+    CloseCode,
+    Custody,
+    CustodyCode,
+    Frame,
+    Hello,
+    Receipt,
+    Role,
+    Skipped,
+    Transfer,
+)
 from qpq.wire.receipts import commitment
 from qpq.wire.varint import encode_varint
 
@@ -84,6 +96,11 @@ def build() -> dict[str, Document]:
         "safety.json": people_vectors.safety(),
         "delivery.json": home_vectors.deliveries(),
         "link.json": link(),
+        "link_short.json": mesh_vectors.short_link(
+            _hello(3, features=FEATURES),
+            _hello(300, features=FEATURES),
+            {"first": _unicast(), "second": _unicast("second", "Kommst du heute?")},
+        ),
         "link_mesh.json": mesh_vectors.link(_hello(4), _hello(301, links=5)),
     }
 
@@ -320,7 +337,7 @@ def frames() -> Document:
         *mesh_vectors.frames(),
     ]
     refused = (
-        "00 0180 0181 0100 02810e 40028105 028120 06840500006000 0584050000f6 c000000040000000 03811805"
+        "00 0180 0181 0100 02810e 03820e00 02810f 40028105 028120 06840500006000 0584050000f6 c000000040000000 03811805"
         " 03980105 058405000040 0402185000 03821280"
         " 028106 028107 03820702 028109 03820a00 03820af5 03820b00 03820c40 0f860d0000f448000000000000000002"
         " 0f860d0300f448000000000000000000 10870d0000f44800000000000000000002"

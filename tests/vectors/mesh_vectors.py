@@ -33,9 +33,9 @@ from qpq.crypto.identity import Address, Identity, text_id
 from qpq.crypto.primitives import tagged_hash
 from qpq.wire.announce import sign_announce
 from qpq.wire.body import Body, encode_body
-from qpq.wire.codec import FrameEncoder
-from qpq.wire.envelope import Envelope, Mode, envelope_id, sign_envelope
-from qpq.wire.frames import Bye, CloseCode, Frame, Hello, Skipped, Transfer
+from qpq.wire.codec import FrameEncoder, codecs
+from qpq.wire.envelope import Envelope, Mode, envelope_hash, envelope_id, sign_envelope
+from qpq.wire.frames import Bye, CloseCode, Frame, Hello, Receipt, Skipped, Transfer
 from qpq.wire.frames_mesh import Graft, IHave, Probe, ProbeKind, Prune, Query, Reconcile, Retract, Route
 from qpq.wire.query import query_hash, sign_query
 from qpq.wire.reconcile import Items, initiate, respond
@@ -232,4 +232,29 @@ def link(hello_a: Hello, hello_b: Hello) -> Document:
         "steps": [
             {"from": end, **described(frame), "hex": frame_bytes(encoders[end], frame).hex()} for end, frame in steps
         ],
+    }
+
+
+def short_link(near: Hello, far: Hello, envelopes: dict[str, Envelope]) -> Document:
+    first, second = envelopes.values()
+    proofs = [(draw(name, 16), envelope_hash(envelope)) for name, envelope in envelopes.items()]
+    steps: list[tuple[str, Frame]] = [
+        ("a", near),
+        ("b", far),
+        ("a", Transfer(0, 1, 0, first)),
+        ("a", Transfer(0, 1, 2, second)),
+        ("b", Receipt(tuple(proofs), answers=True)),
+        ("a", Transfer(0, 1, 2, second)),
+        ("b", Receipt((proofs[1],), answers=True)),
+        ("b", Receipt((proofs[0],))),
+    ]
+    ends = {"a": codecs(NODE_A.identity, NODE_B.identity), "b": codecs(NODE_B.identity, NODE_A.identity)}
+    written = []
+    for end, frame in steps:
+        data = ends[end][0].encode(frame)
+        ends["b" if end == "a" else "a"][1].feed(data)
+        written.append({"from": end, **described(frame), "hex": data.hex()})
+    return {
+        "note": "a link of nodes that know SHORT_RECEIPT, as which a receipt goes back the way its envelope came",
+        "steps": written,
     }

@@ -44,13 +44,13 @@ def draw(name: str, size: int) -> bytes:
 
 
 def plain(value: object) -> Any:
-    """Return ``value`` as JSON has it: byte strings as hex, enumerations as numbers, frames as objects."""
+    """Return ``value`` as JSON has it: byte strings as hex, enumerations as numbers, frames as what is compared."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, IntEnum):
         return value.value
     if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.compare}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""All that reaches behind aioquic's public face; with _packets, _recovery and _tls beside it the only place for that.
+"""All that reaches behind aioquic's public face; the modules named like it beside it are the only others that do.
 
 Written against aioquic 1.7.2 and kept honest by tests/unit/test_link_aioquic_private.py, which fails
 by name when one of them changes. What is changed, and why:
@@ -11,6 +11,7 @@ by name when one of them changes. What is changed, and why:
 * what a peer can make this end buffer has a cap: the library's windows double for ever;
 * the buffers of the handshake are small and go with it: the library keeps 48 KiB a link;
 * acknowledgements wait for a packet to ride in; packets that hold nothing else are not kept for ever;
+* what answers a packet leans on that packet's timer, where both ends do so (_recovery);
 * probes for what was lost do not become ever rarer, so that a link lives where most packets are lost;
 * the stream's frame is the last of its packet and so needs no length: two bytes less in each;
 * packets of a link with nothing special to say are read and written in half the time (_packets).
@@ -37,7 +38,7 @@ from aioquic.quic.connection import (
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
 from qpq.link.aioquic_private_packets import STREAM, WITH_OFFSET, PacketConnection
-from qpq.link.aioquic_private_recovery import LinkRecovery
+from qpq.link.aioquic_private_recovery import Leaning, LinkRecovery
 from qpq.link.aioquic_private_tls import LinkContext
 from qpq.link.endings import Ending
 from qpq.link.errors import CrowdedError
@@ -97,7 +98,6 @@ class LinkConnection(PacketConnection):
     """
 
     tls: LinkContext
-    _loss: LinkRecovery
 
     def __init__(
         self,
@@ -120,6 +120,7 @@ class LinkConnection(PacketConnection):
         self._trust = trust
         self._window = window
         self.hold = False
+        self.leaning = None
         self._acknowledged_up_to = -1
         self._ack_delay = acknowledge_s
         self._logger = _SILENCE
@@ -207,6 +208,16 @@ class LinkConnection(PacketConnection):
         return self._space.ack_eliciting_in_flight > 0
 
     @property
+    def is_resting(self) -> bool:
+        """Whether nothing of the stream is to be sent, and what was is acknowledged or leans."""
+        stream = self._streams.get(STREAM)
+        return not self.awaiting and (stream is None or not len(stream.sender._pending))  # noqa: SLF001
+
+    def lean(self) -> None:
+        """Let answers lean from now on: the peer does so too."""
+        self.leaning = Leaning()
+
+    @property
     def signs(self) -> int:
         """Grows with every sign of life: a packet from the peer, or one that it has acknowledged."""
         received: int = self._space.largest_received_packet
@@ -241,15 +252,18 @@ class LinkConnection(PacketConnection):
             if self.says_only_data():
                 return self.write_packets(now)
         datagrams: list[tuple[bytes, Any]] = self.datagrams_to_send(now)
+        if self._handshake_confirmed and self._space.ack_at is None:
+            self.acknowledged()
         return datagrams
 
     def _hurry_acknowledgement(self, now: float) -> None:
-        space = self._space
-        if space.ack_at is None:
+        space, leaning = self._space, self.leaning
+        owes = leaning is not None and leaning.owes
+        if space.ack_at is None and not owes:
             return
         stream = self._streams.get(STREAM)
         if (
-            space.ack_at <= now
+            (space.ack_at is not None and space.ack_at <= now)
             or self._probe_pending
             or space.largest_received_packet - self._acknowledged_up_to >= _EVERY
             or len(space.ack_queue) > 1
@@ -258,6 +272,8 @@ class LinkConnection(PacketConnection):
             # In the past, for else the pacer may hold the packet back, and the timer of ``now`` would never end.
             space.ack_at = now - _PAST
             self._acknowledged_up_to = space.largest_received_packet
+            if leaning is not None:
+                leaning.owes = False
             if len(space.sent_packets) > _UNANSWERED and not space.ack_eliciting_in_flight:
                 self._probe_pending = True
 

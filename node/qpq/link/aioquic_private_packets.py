@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from aioquic.quic.recovery import QuicPacketSpace
     from aioquic.quic.stream import QuicStream
 
+    from qpq.link.aioquic_private_recovery import Leaning, LinkRecovery
+
 STREAM: Final = 0
 WITH_OFFSET: Final = 4
 """Bit of a STREAM frame's type (RFC 9000 section 19.8)."""
@@ -52,6 +54,9 @@ _TAG_BYTES: Final = 16
 class PacketConnection(QuicConnection):
     """A QUIC connection with one stream, quick while it is settled."""
 
+    leaning: Leaning | None
+    """None until both ends have agreed on it."""
+    _loss: LinkRecovery
     _window: int
     _space: QuicPacketSpace
     _crypto_stream: QuicStream
@@ -71,8 +76,11 @@ class PacketConnection(QuicConnection):
         start = 1 + len(self.host_cid)
         if not self._expects(data, start, addr):
             super().receive_datagram(data, addr, now)
+            if self.leaning is not None:
+                self.leaning.rise(self._loss, self._space, now, probes=False)
             return
         space = self._space
+        watched = space.ack_eliciting_in_flight
         try:
             first, payload, number = self._open(data, start, space.expected_packet_number)
         except CryptoError:
@@ -88,12 +96,13 @@ class PacketConnection(QuicConnection):
             self._spin_highest_pn = number
             self._spin_bit = bool(first & _SPIN) is not self._is_client
         try:
-            eliciting = self._read_plainly(payload, now) or self._read_anyhow(payload, now)
+            news = self._read_plainly(payload, now)
+            eliciting = news or self._read_anyhow(payload, now)
         except QuicConnectionError as fault:
             self.close(error_code=fault.error_code, frame_type=fault.frame_type, reason_phrase=fault.reason_phrase)
             return
         if not self._close_pending and self._state is QuicConnectionState.CONNECTED:
-            self._note(number, now, eliciting=eliciting)
+            self._note(number, now, eliciting=eliciting, news=news, watched=watched)
 
     def _expects(self, data: bytes, start: int, addr: Any) -> bool:
         """Whether a datagram has a short header and comes from where all come from, to the id in use."""
@@ -124,9 +133,18 @@ class PacketConnection(QuicConnection):
         plain, payload, number = self._one_rtt.decrypt_packet(data, start, expected)
         return plain[0], payload, number
 
-    def _note(self, number: int, now: float, *, eliciting: bool) -> None:
-        """Take note of a packet that was read."""
-        space = self._space
+    def _note(self, number: int, now: float, *, eliciting: bool, news: bool, watched: int) -> None:
+        """Take note of a packet that was read.
+
+        ``news``: it held the stream's next bytes; ``watched``: how many packets were on their way before it came.
+        """
+        space, leaning = self._space, self.leaning
+        waits = False
+        if leaning is not None:
+            leaning.rise(self._loss, space, now, probes=eliciting and not news)
+            if eliciting:
+                relieved = 0 == space.ack_eliciting_in_flight < watched
+                waits = leaning.came(relieved=relieved, in_order=number > space.largest_received_packet)
         self._close_at = now + self._idle_timeout()
         self._ack_eliciting_sent_since_receipt = False
         if number > space.largest_received_packet:
@@ -136,7 +154,7 @@ class PacketConnection(QuicConnection):
         space.received_packets.add(number)
         if len(space.ack_queue) > MAX_ACK_RANGES:
             space.ack_queue.shift()
-        if eliciting and space.ack_at is None:
+        if eliciting and not waits and space.ack_at is None:
             space.ack_at = now + self._ack_delay
 
     def _read_plainly(self, payload: bytes, now: float) -> bool:
@@ -260,14 +278,15 @@ class PacketConnection(QuicConnection):
             room = self._max_datagram_size - header_bytes - _TAG_BYTES
             buffer = Buffer(capacity=room)
             handlers: list[Any] = []
-            if acknowledges:
-                self._write_acknowledgement(buffer, handlers, now)
+            leans = acknowledges and self._write_acknowledgement(buffer, handlers, now)
             written = has_data and self._write_data(buffer, handlers, min(room, flight - header_bytes - _TAG_BYTES))
             if not handlers:
                 break
             packet = self._seal(buffer.data, handlers, datagrams, in_flight=written, now=now)
             if written:
                 flight -= packet.sent_bytes
+                if leans and self.leaning is not None:
+                    self.leaning.sent(packet, now)
             loss.on_packet_sent(packet=packet, space=space)
             loss._pacer.update_after_send(now=now)  # noqa: SLF001
             if written and not self._ack_eliciting_sent_since_receipt:
@@ -277,7 +296,8 @@ class PacketConnection(QuicConnection):
             sender.buffer_is_empty = not len(sender._pending)  # noqa: SLF001
         return datagrams
 
-    def _write_acknowledgement(self, buffer: Buffer, handlers: list[Any], now: float) -> None:
+    def _write_acknowledgement(self, buffer: Buffer, handlers: list[Any], now: float) -> bool:
+        """Write an ACK frame; whether what else is in the packet may lean on it."""
         space = self._space
         waited = now - (space.largest_received_time or now)
         delay = int(waited * 1_000_000) >> self._local_ack_delay_exponent
@@ -285,6 +305,15 @@ class PacketConnection(QuicConnection):
         push_ack_frame(buffer, space.ack_queue, delay, buffer.capacity)
         space.ack_at = None
         handlers.append((self._on_ack_delivery, (space, space.largest_received_packet)))
+        return self.acknowledged()
+
+    def acknowledged(self) -> bool:
+        """Take note that all was acknowledged; whether a packet was among it that the peer watches."""
+        leaning = self.leaning
+        if leaning is None:
+            return False
+        answers, leaning.answers = leaning.answers, False
+        return answers
 
     def _write_data(self, buffer: Buffer, handlers: list[Any], limit: int) -> bool:
         """Write as much of the stream as fits the first ``limit`` bytes of ``buffer`` and the peer's windows."""

@@ -31,9 +31,9 @@ from qpq.link.liveness import Liveness
 from qpq.link.ports import NEVER, Outlet, Phase, row_of
 from qpq.link.refusals import Refusal, printable
 from qpq.mesh.events import FrameReceived, LinkQuality, LinkUp
-from qpq.wire.codec import FrameDecoder, FrameEncoder, close_code
+from qpq.wire.codec import close_code, codecs
 from qpq.wire.errors import FrameTooLongError, WireError
-from qpq.wire.frames import MAX_FRAME, CloseCode, Hello
+from qpq.wire.frames import LEANING, CloseCode, Hello
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from qpq.link.streams import Service, Stream
     from qpq.link.tickets import Bound
     from qpq.mesh.events import Event
+    from qpq.wire.codec import FrameDecoder, FrameEncoder
     from qpq.wire.frames import Frame
 
 P2P_ALPN: Final = "quicproquo/p2p/1"
@@ -66,7 +67,7 @@ class Link:
     """
 
     __slots__ = (
-        "_decoder", "_encoder", "_host", "_jitter", "_judge_at", "_latest", "_liveness", "_outbox", "_outlet",
+        "_codecs", "_host", "_jitter", "_judge_at", "_latest", "_liveness", "_outbox", "_outlet",
         "_refusal", "_ticket", "_until", "address", "alternatives", "dialled", "ids", "initiator",
         "local", "now", "number", "peer", "phase", "quic", "reason", "received_bytes", "resumed", "sent_bytes",
         "service", "silent", "source", "stream", "timer_at",
@@ -112,8 +113,7 @@ class Link:
         self._until = now + patience
         self._latest = now + host.limits.handshake_max_s
         self._judge_at = now + host.limits.quality_s
-        self._encoder: FrameEncoder | None = None
-        self._decoder: FrameDecoder | None = None
+        self._codecs: tuple[FrameEncoder, FrameDecoder] | None = None
         self._jitter = host.chance()
         self._outbox: list[tuple[bytes, SockAddr]] = []
         self._liveness = Liveness(host.limits)
@@ -169,18 +169,18 @@ class Link:
             self.close(CloseCode.NOT_PERMITTED, "the stream was broken off", Refusal.PROTOCOL)
 
     def _read(self, event: StreamDataReceived, events: list[Event | Notice]) -> None:
-        if self._decoder is None or self._encoder is None:
+        if self._codecs is None:
             if self.stream is not None:
                 events += self.stream.feed(event.data, end=event.end_stream)
             return
         try:
-            frames = self._decoder.feed(event.data)
+            frames = self._codecs[1].feed(event.data)
         except WireError as error:
             self.close(close_code(error), str(error), Refusal.MALFORMED)
             return
         for frame in frames:
-            if type(frame) is Hello:
-                self._encoder.max_frame = min(frame.max_frame, MAX_FRAME)
+            if type(frame) is Hello and frame.features & LEANING:
+                self.quic.lean()
             events.append(FrameReceived(self.number, frame))
         if event.end_stream:
             self.close(CloseCode.NOT_PERMITTED, "the stream was ended", Refusal.PROTOCOL)
@@ -200,8 +200,7 @@ class Link:
         else:
             self.peer = peer
             self.phase = Phase.UP
-            self._encoder = FrameEncoder(self._host.own, peer)
-            self._decoder = FrameDecoder(self._host.own, peer)
+            self._codecs = codecs(self._host.own, peer)
             events.append(LinkUp(self.number, peer, self.address, self.initiator, self.resumed))
 
     def _open(self, service: Service, event: HandshakeCompleted, events: list[Event | Notice]) -> None:
@@ -217,13 +216,13 @@ class Link:
 
     def write(self, frames: Iterable[Frame]) -> bool:
         """Queue frames; False when the link is not up, or a frame is longer than the peer takes."""
-        if self._encoder is None or self.phase is not Phase.UP or self.reason:
+        if self._codecs is None or self.phase is not Phase.UP or self.reason:
             return False
         whole = True
         parts = []
         for frame in frames:
             try:
-                parts.append(self._encoder.encode(frame))
+                parts.append(self._codecs[0].encode(frame))
             except FrameTooLongError:
                 whole = False
         self._outlet.put(b"".join(parts))
@@ -251,8 +250,7 @@ class Link:
         self.now = now
         if not self.reason:
             self._outlet.flush()
-        datagrams: list[tuple[bytes, SockAddr]] = self._outbox
-        self._outbox = []
+        datagrams, self._outbox = self._outbox, []
         datagrams += self._flush(now)
         for data, _ in datagrams:
             self.sent_bytes += len(data)
@@ -272,7 +270,7 @@ class Link:
             awaiting=awaiting,
             signs=quic.signs,
             delivered=quic.delivered,
-            backlog=self.backlog,
+            backlog=self._outlet.owed,
             loss=quic.loss,
         )
         at = min(at, self._liveness.deadline())

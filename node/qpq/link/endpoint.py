@@ -113,6 +113,7 @@ class Endpoint:
             return
         if self._hub.backlog():
             self._drained = asyncio.Event()
+            self.kick()  # for what leans is acknowledged with something else, or when it is asked for
             try:
                 async with asyncio.timeout(deadline):
                     await self._drained.wait()

@@ -120,6 +120,11 @@ class Outlet:
         """Bytes that wait for the peer's acknowledgement, sent or not."""
         return self._quic.backlog + self._bytes
 
+    @property
+    def owed(self) -> int:
+        """Bytes of the backlog that the peer is expected to acknowledge by itself: not of what leans."""
+        return self._bytes if self._quic.is_resting else self.backlog
+
     def put(self, data: bytes) -> None:
         """Queue bytes behind all others."""
         if self._quic.has_stream and not self._parts:

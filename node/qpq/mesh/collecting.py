@@ -25,7 +25,17 @@ class Effects:
     always behind the Persist. Operations that nothing hangs on join the others, or come last.
     """
 
-    __slots__ = ("_accepted", "_after", "_answers", "_first", "_notes", "_operations", "_passed", "_proofs")
+    __slots__ = (
+        "_accepted",
+        "_after",
+        "_answers",
+        "_confirmed",
+        "_first",
+        "_notes",
+        "_operations",
+        "_passed",
+        "_proofs",
+    )
 
     def __init__(self) -> None:
         self._clear()
@@ -53,6 +63,10 @@ class Effects:
     def prove(self, link: int, secret: bytes, envelope_hash: bytes) -> None:
         """Add a receipt, which must not leave before the transaction is durable."""
         self._proofs.setdefault(link, []).append((secret, envelope_hash))
+
+    def confirm(self, link: int, secret: bytes, envelope_hash: bytes) -> None:
+        """Do the same for an envelope that came over this link just now."""
+        self._confirmed.setdefault(link, []).append((secret, envelope_hash))
 
     def answer(self, link: int, envelope_id: bytes, code: CustodyCode) -> None:
         """Add an answer to a TRANSFER that is not a receipt."""
@@ -85,6 +99,8 @@ class Effects:
         effects += self._after
         if self._proofs:
             _frames(effects, self._proofs, Receipt, MAX_PROOFS)
+        if self._confirmed:
+            _frames(effects, self._confirmed, _confirmation, MAX_PROOFS)
         if self._notes and not self._operations:
             effects.append(Persist(tuple(self._notes), prompt=False))
         self._clear()
@@ -96,9 +112,14 @@ class Effects:
         self._notes: list[Operation] = []
         self._after: list[Effect] = []
         self._proofs: dict[int, list[tuple[bytes, bytes]]] = {}
+        self._confirmed: dict[int, list[tuple[bytes, bytes]]] = {}
         self._answers: dict[int, list[tuple[bytes, CustodyCode]]] = {}
         self._accepted: dict[int, list[tuple[bytes, CustodyCode]]] = {}
         self._passed: dict[int, list[tuple[bytes, bytes]]] = {}
+
+
+def _confirmation(proofs: tuple[tuple[bytes, bytes], ...]) -> Receipt:
+    return Receipt(proofs, answers=True)
 
 
 def _frames(

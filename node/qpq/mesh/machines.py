@@ -59,7 +59,7 @@ from qpq.mesh.tombstones import Tombstones
 from qpq.mesh.undoing import Undoing
 from qpq.mesh.users import Users
 from qpq.wire.envelope import CHANNEL_TAG_SIZE
-from qpq.wire.frames import MAX_FRAME, WIRE_VERSION, Hello, Role
+from qpq.wire.frames import FEATURES, MAX_FRAME, WIRE_VERSION, Hello, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -378,7 +378,7 @@ class Machines:
         return Hello(
             version_min=WIRE_VERSION,
             version_max=WIRE_VERSION,
-            features=0,
+            features=FEATURES,
             boot=self._boot,
             time=self.clock.stamp(now),
             time_trusted=self.clock.trusted,

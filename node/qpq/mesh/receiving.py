@@ -100,7 +100,7 @@ class Receiving:
         if stone is not None:
             self._effects.count(counters.TRANSFER_DUPLICATE)
             self._effects.persist(TombstoneExpected(stone.user, identifier))
-            self._effects.prove(link.number, stone.secret, stone.envelope_hash)
+            self._effects.confirm(link.number, stone.secret, stone.envelope_hash)
             return True
         code = self._take(link, transfer, identifier, digest, now)
         if code is not None:
@@ -161,7 +161,7 @@ class Receiving:
         if code is not None:
             return code
         self._settle(envelope, opened, now, identifier=identifier, digest=digest, reader=reader, via=link.peer)
-        self._effects.prove(link.number, opened[0].secret, digest)
+        self._effects.confirm(link.number, opened[0].secret, digest)
         if self._custody.get(identifier) is not None:
             self.claiming.delivered(identifier, now)
         return None

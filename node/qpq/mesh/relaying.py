@@ -158,7 +158,7 @@ class Relaying:
         proof = self.proofs.get(identifier)
         if proof is not None:
             self._effects.count(counters.TRANSFER_DUPLICATE)
-            self._effects.prove(link.number, *proof)
+            self._effects.confirm(link.number, *proof)
             return None
         code = self._refusal(transfer, expired=expired)
         if code is not None:

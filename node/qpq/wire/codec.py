@@ -23,6 +23,8 @@ from qpq.wire.errors import (
 from qpq.wire.frames import (
     FIRST_NON_CRITICAL,
     MAX_FRAME,
+    MAX_PROOFS,
+    SHORT_RECEIPTS,
     Bye,
     CloseCode,
     Custody,
@@ -37,6 +39,7 @@ from qpq.wire.frames import (
 )
 from qpq.wire.frames_mesh import Probe
 from qpq.wire.keytable import KeyTable
+from qpq.wire.receipts import SECRET_SIZE, SentEnvelopes
 from qpq.wire.varint import decode_varint, encode_varint
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ _MAX_ITEMS = 70  # of any known frame: PROBE with a path of 64 has 70, HELLO wit
 _HELLO_SHAPE = [int, int, int, int, int, int, bool, int, int, int, int, int, dict]
 _TRANSFER_LENGTH = 13
 _BYE_SHAPE = [int, int, int, str]
+_SHORT_RECEIPT = 14
 _ROLES = {role.value: role for role in Role}
 
 
@@ -65,17 +69,30 @@ def close_code(error: WireError) -> CloseCode:
     return CloseCode.VERSION if isinstance(error, UnknownVersionError) else CloseCode.MALFORMED
 
 
+def codecs(local_id: Identity, remote_id: Identity) -> tuple[FrameEncoder, FrameDecoder]:
+    """Return both directions at one end of a link."""
+    encoder = FrameEncoder(local_id, remote_id)
+    return encoder, FrameDecoder(local_id, remote_id, encoder=encoder)
+
+
 class FrameEncoder:
     """The sending end of one direction.
 
-    ``max_frame`` is what the peer's HELLO stated (bytes); set it when that has come.
+    ``max_frame`` is what the peer's HELLO stated (bytes); ``sent`` what SHORT_RECEIPT may answer, None where the
+    peer knows no such frame, or has not greeted.
     """
 
-    __slots__ = ("_table", "max_frame")
+    __slots__ = ("_table", "max_frame", "sent")
 
     def __init__(self, local_id: Identity, remote_id: Identity) -> None:
         self._table = KeyTable(local_id, remote_id)
         self.max_frame = MAX_FRAME
+        self.sent: SentEnvelopes | None = None
+
+    def greeted(self, hello: Hello) -> None:
+        """Keep to what the peer can do."""
+        self.max_frame = min(hello.max_frame, MAX_FRAME)
+        self.sent = SentEnvelopes() if hello.features & SHORT_RECEIPTS else None
 
     def encode(self, frame: Frame) -> bytes:
         """Return the bytes of ``frame`` with its length in front.
@@ -88,6 +105,8 @@ class FrameEncoder:
             if type(frame) is Probe and PROBE_HEAD + len(frame.path) * KEY_ITEM > self.max_frame:
                 raise FrameTooLongError(f"a probe with {len(frame.path)} nodes, frames end at {self.max_frame}")
             body = write(self._table, frame)
+        elif type(frame) is Receipt and frame.answers and self.sent is not None:
+            body = _short_receipt(frame)
         else:
             body = _encode_stateless(frame)
         return encode_varint(len(body)) + body
@@ -97,6 +116,8 @@ class FrameEncoder:
         payload = envelope.payload
         if len(payload) + TRANSFER_OVERHEAD > self.max_frame:
             raise FrameTooLongError(f"a payload of {len(payload)} bytes, frames end at {self.max_frame}")
+        if self.sent is not None and envelope.mode is not Mode.CHANNEL:
+            self.sent.add(envelope)
         recipient = envelope.recipient
         key = self._table.write
         return b"".join(
@@ -125,12 +146,21 @@ class FrameDecoder:
 
     It holds at most one unfinished frame: a length above ``max_frame`` is refused before its
     bytes are waited for. After a WireError it is dead and raises the same error for ever.
+    ``encoder`` is the other direction at this end: it is told of HELLO, and knows what was sent.
     """
 
-    __slots__ = ("_buffer", "_fault", "_limits", "_max_frame", "_table", "_wanted")
+    __slots__ = ("_buffer", "_encoder", "_fault", "_limits", "_max_frame", "_table", "_wanted")
 
-    def __init__(self, local_id: Identity, remote_id: Identity, max_frame: int = MAX_FRAME) -> None:
+    def __init__(
+        self,
+        local_id: Identity,
+        remote_id: Identity,
+        max_frame: int = MAX_FRAME,
+        *,
+        encoder: FrameEncoder | None = None,
+    ) -> None:
         self._table = KeyTable(remote_id, local_id)
+        self._encoder = encoder or FrameEncoder(local_id, remote_id)
         self._max_frame = max_frame
         self._limits = Limits(depth=2, items=_MAX_ITEMS, length=max_frame)
         self._buffer = bytearray()
@@ -179,11 +209,27 @@ class FrameDecoder:
     def _frame(self, body: bytes) -> Frame:
         kind = _frame_type(body)
         read = _READERS.get(kind)
-        if read is None:
+        if read is None and kind != _SHORT_RECEIPT:
             if kind >= FIRST_NON_CRITICAL:
                 return Skipped(kind)
             raise UnknownCriticalFrameError(f"frames of type {kind} are not known")
-        return read(self._table, cast("list[Any]", decode(body, self._limits)))
+        items = cast("list[Any]", decode(body, self._limits))
+        if read is None:
+            return self._short_receipt(items[1:])
+        frame = read(self._table, items)
+        if type(frame) is Hello:
+            self._encoder.greeted(frame)
+        return frame
+
+    def _short_receipt(self, secrets: list[Any]) -> Frame:
+        """Return the receipt that these secrets stand for; of envelopes that are not remembered it is passed over."""
+        if not 1 <= len(secrets) <= MAX_PROOFS:
+            raise FieldError(f"SHORT_RECEIPT has 1 to {MAX_PROOFS} secrets, not {len(secrets)}")
+        if any(type(secret) is not bytes or len(secret) != SECRET_SIZE for secret in secrets):
+            raise ShapeError(f"SHORT_RECEIPT has secrets of {SECRET_SIZE} bytes")
+        sent = self._encoder.sent
+        proofs = sent.prove(secrets) if sent is not None else []
+        return Receipt(tuple(proofs[:MAX_PROOFS])) if proofs else Skipped(_SHORT_RECEIPT)
 
 
 def _encode_stateless(frame: Frame) -> bytes:
@@ -213,6 +259,11 @@ def _encode_stateless(frame: Frame) -> bytes:
     if type(frame) is Bye:
         return encode([FrameType.BYE, frame.code, frame.retry_after, frame.reason])
     raise ShapeError(f"{type(frame).__name__} is no frame that can be sent")
+
+
+def _short_receipt(receipt: Receipt) -> bytes:
+    secrets = [b"\x50" + secret for secret, _ in receipt.proofs]
+    return b"".join((array_head(1 + len(secrets)), b"\x0e", *secrets))
 
 
 def _frame_type(body: bytes) -> int:

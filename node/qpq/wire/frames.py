@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 WIRE_VERSION: Final = 1
 FIRST_NON_CRITICAL: Final = 128
 
+SHORT_RECEIPTS: Final = 1
+"""Feature bit: takes SHORT_RECEIPT."""
+LEANING: Final = 2
+"""Feature bit: lets acknowledgements of answers wait, and answers that wait for none (docs/protocol.md, section 3)."""
+FEATURES: Final = SHORT_RECEIPTS | LEANING
+"""What this program does, as its HELLO says."""
+
 MAX_FRAME: Final = 33_024
 """Bytes of the longest frame without its length prefix: the largest envelope and what TRANSFER adds."""
 MIN_MAX_FRAME: Final = 1024
@@ -53,6 +60,7 @@ class FrameType(IntEnum):
     PRUNE = 11
     RECONCILE = 12
     PROBE = 13
+    SHORT_RECEIPT = 14
 
 
 class CloseCode(IntEnum):
@@ -150,9 +158,13 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Proofs of delivery, 1 to 16, each ``(s, h)``: 16 and 32 bytes (wire.receipts)."""
+    """Proofs of delivery, 1 to 16, each ``(s, h)``: 16 and 32 bytes (wire.receipts).
+
+    ``answers``: all are of envelopes that came over the link they go back on; so their hashes need not.
+    """
 
     proofs: tuple[tuple[bytes, bytes], ...]
+    answers: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what the wire cannot carry."""
