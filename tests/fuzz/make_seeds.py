@@ -28,10 +28,23 @@ from qpq.federation.authority import issue, make_authority, to_pem  # noqa: E402
 from qpq.federation.x509 import read as read_certificate  # noqa: E402
 from qpq.link.certificates import make_certificate  # noqa: E402
 from qpq.mesh.effects import State  # noqa: E402
+from qpq.mesh.parcel import Parcel  # noqa: E402
 from qpq.mesh.records import Checkpoint, InboxInsert, OutboxInsert, OutboxState, RelayInsert  # noqa: E402
 from qpq.store.codec import Sealed  # noqa: E402
 from qpq.store.keyring_data import Contents, KnownPeer, User, encode_contents, encode_user  # noqa: E402
-from qpq.store.oplog import HEAD, Booted, Seen, block, head, item  # noqa: E402
+from qpq.store.oplog import (  # noqa: E402
+    HEAD,
+    Booted,
+    HomeExpired,
+    HomeLast,
+    HomePosted,
+    HomeRead,
+    Seen,
+    Stopped,
+    block,
+    head,
+    item,
+)
 from qpq.store.sealed_file import seal as seal_file  # noqa: E402
 from qpq.store.vault import Lock  # noqa: E402
 from qpq.store.vault import encode as encode_lock  # noqa: E402
@@ -166,6 +179,12 @@ def snapshots() -> Seeds:
         InboxInsert(user, message, SENDER.address, identifier, "moin", False, 0, 7, 132, None, b"c" * 16),
         Seen(user, message, SENDER.address),
         RelayInsert(identifier, b"sealed", SENDER.address, b"t" * 16, RECIPIENT.identity, False, 9, 1, 2, 32, 4),
+        Parcel(7, 0, "b.example", "c.example", identifier, user, SENDER.address, b"sealed", 60, 3, 1, 2),
+        HomePosted(user, 5, 99, b"payload"),
+        HomeRead(user, 4),
+        HomeExpired(77),
+        HomeLast(user, 9),
+        Stopped(),
     ]
     blocks = [block(map(item, operations)) for operations in (first, second)]
     sealed = head(KEY) + block(map(item, first), len(HEAD), KEY)

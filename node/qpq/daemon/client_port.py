@@ -36,7 +36,8 @@ class ClientPort:
         self._expired = 0
         self.file = AccountFile(node.config.data_dir)
         room = node.store.max_bytes // _ROOM_PART
-        self.queues = ClientQueues(node.store, room, lambda: int(node.core.life(node.now())))
+        note = node.saver.keeper.note if node.saver is not None else None
+        self.queues = ClientQueues(node.store, room, lambda: int(node.core.life(node.now())), note)
         own = node.keyring.node
         self.home = Home(own, self.file.accounts, self.queues, self._stamp, HomeLimits.sized(room))
         shown = Credentials((make_certificate(own),), own.seed)
@@ -52,8 +53,6 @@ class ClientPort:
                 connections_a_source=max(LEAST_A_SOURCE, most // _SOURCE_PART),
             )
         )
-        if node.saver is not None:
-            node.log.warning("clients' messages are kept in RAM here: they outlive this program, not a power cut")
         self._expire()
 
     async def stop(self, seconds: float) -> None:

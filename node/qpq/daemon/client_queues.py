@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 
     from qpq.store.database import Database
     from qpq.store.home import HomeCounts
+    from qpq.store.oplog import Logged
 
 
 class ClientQueues:
-    """``home.ports.Queues`` over the tables; ``life`` returns seconds of life."""
+    """``home.ports.Queues`` over the tables; ``life`` returns seconds of life, ``note`` as in HomeTables."""
 
-    def __init__(self, database: Database, room: int, life: Callable[[], int]) -> None:
-        self._tables = HomeTables(database, room)
+    def __init__(
+        self,
+        database: Database,
+        room: int,
+        life: Callable[[], int],
+        note: Callable[[Sequence[Logged]], None] | None = None,
+    ) -> None:
+        self._tables = HomeTables(database, room, note)
         self._life = life
         self._loop = asyncio.get_running_loop()
         self.arrived: Callable[[bytes], None] = lambda _inbox: None

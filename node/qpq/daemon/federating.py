@@ -77,7 +77,8 @@ class Federating:
         self._bundles: dict[bytes, asyncio.Future[bytes | None]] = {}
         self._lookups: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self.queue = FederationQueue(node.store, self._life, self._woken)
+        changed = (lambda: None) if node.saver is None else node.saver.keeper.snapshot.custody_changed
+        self.queue = FederationQueue(node.store, self._life, self._woken, changed)
         parts = Parts(self.queue, self, self, self, _chance)
         self.federation = Federation(self._trust(self.settings), parts)
 

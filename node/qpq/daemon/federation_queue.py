@@ -27,10 +27,19 @@ _AT = b"qpq/1/broadcast-at"
 
 
 class FederationQueue:
-    """``life`` gives seconds of life; ``wake`` is called with a domain for which something waits."""
+    """``life`` gives seconds of life; ``wake`` is called with a domain for which something waits.
 
-    def __init__(self, database: Database, life: Callable[[], float], wake: Callable[[str], None]) -> None:
-        self._parcels = Parcels(database, database.max_bytes // PART)
+    ``changed`` is called when a snapshot of the store lacks something.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        life: Callable[[], float],
+        wake: Callable[[str], None],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._parcels = Parcels(database, database.max_bytes // PART, changed)
         self._life = life
         self._wake = wake
 

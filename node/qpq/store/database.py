@@ -49,6 +49,7 @@ _WAL_PAGES_DURABLE = 512
 _CACHE_KIB = 256
 _CACHE_KIB_DURABLE = 2048
 _ROWS_AT_ONCE = 256
+_NUMBERED = "SELECT 1 FROM sqlite_master WHERE name IN ('home_message', 'federation')"
 
 
 class Database:
@@ -206,6 +207,10 @@ class Database:
         """Keep one of the node's own numbers."""
         with self.transaction():
             self._writers.set_meta(key, value)
+
+    def gives_numbers(self) -> bool:
+        """Whether there are the tables of clients or of other domains, whose numbers others know."""
+        return bool(self._read(_NUMBERED, ()))
 
     def reseal(self, codec: Codec) -> None:
         """Put the secret columns under another codec, all or none, and take away what was there before.

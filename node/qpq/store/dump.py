@@ -1,7 +1,8 @@
 """What of a store goes into a snapshot that has not room for all, as the operations that make it anew.
 
-First what waits to be sent and what users have not read, then the rest of their messages, the keys of their sessions,
-what is needed to know a message again, and history; what is kept for others fills up. Of each kind the newest go in.
+First what waits to be sent and what users have not read, then the rest of their messages, clients' inboxes, the keys of
+sessions, what is needed to know a message again, and history; what is kept for other domains and for others fills up.
+Of each kind the newest go in.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from qpq.mesh.parcel import Parcel
 from qpq.mesh.records import (
     BundlePut,
     Checkpoint,
@@ -22,8 +24,8 @@ from qpq.mesh.records import (
     SessionPut,
     TombstoneInsert,
 )
-from qpq.store.codec import BUNDLE_DATA, INBOX_TEXT, OUTBOX_TEXT, PREKEY_DATA, SESSION_DATA
-from qpq.store.oplog import Booted, Seen, item
+from qpq.store.codec import BUNDLE_DATA, HOME_DATA, INBOX_TEXT, OUTBOX_TEXT, PREKEY_DATA, SESSION_DATA
+from qpq.store.oplog import Booted, HomeLast, HomePosted, Seen, item
 from qpq.store.schema import STATES
 
 if TYPE_CHECKING:
@@ -50,6 +52,13 @@ _KNOWN = "SELECT expires, envelope_id, secret, hash, expires FROM known"
 _PREKEYS = "SELECT made, user, key_id, kind, made, data FROM prekey ORDER BY made DESC"
 _SESSIONS = "SELECT used, user, peer, session_id, used, data FROM session ORDER BY used DESC"
 _BUNDLES = "SELECT life, user, peer, life, data FROM bundle ORDER BY life DESC"
+_CLIENTS = "SELECT rowid, recipient, seq, ends, data FROM home_message ORDER BY rowid DESC"
+_NUMBERS = "SELECT 0, recipient, last FROM home_inbox"
+_DOMAINS = (
+    "SELECT seq, seq, kind, domain, origin, envelope_id, sender, recipient, data, ttl, born, hops, tries"
+    " FROM federation WHERE data IS NOT NULL ORDER BY seq DESC"
+)
+_TABLES = "SELECT name FROM sqlite_master WHERE name IN ('home_message', 'federation')"
 _PARTS = 16
 _AT_ONCE = 16
 
@@ -68,20 +77,29 @@ class Dump:
         outbox: list[tuple[int, bytes]] = []
         inbox: list[tuple[int, bytes]] = []
         others: list[tuple[int, bytes]] = []
+        clients: list[tuple[int, bytes]] = []
+        domains: list[tuple[int, bytes]] = []
+        tables = [name for (name,) in database.each(_TABLES)]
         sent, got = partial(_sent, database.codec), partial(_got, database.codec)
         self._newest(outbox, _OUTBOX + "envelope IS NOT NULL ORDER BY number DESC", 5 * part, sent, counted=True)
         self._newest(others, _RELAY + "via IS NULL ORDER BY born DESC", 2 * part, _kept, counted=True)
         for read in ("0", "1"):
             used = sum(len(data) for _, data in inbox)
             self._newest(inbox, f"{_INBOX}read = {read} ORDER BY number DESC", 7 * part - used, got, counted=True)
+        if "home_message" in tables:
+            self._newest(clients, _NUMBERS, part, _numbered)
+            self._newest(clients, _CLIENTS, 3 * part, partial(_posted, database.codec), counted=True)
         self._newest(others, _PREKEYS, part, partial(_prekey, database.codec))
         self._newest(others, _SESSIONS, 3 * part, partial(_session, database.codec))
         self._newest(others, _BUNDLES, part, partial(_bundle, database.codec))
         self._newest(others, _TOMBSTONES + " ORDER BY expires DESC", 2 * part, _buried)
         self._newest(outbox, _OUTBOX + "envelope IS NULL ORDER BY number DESC", part, sent)
+        if "federation" in tables:
+            self._newest(domains, _DOMAINS, self._left // 2, _carried)
         self._newest(others, _RELAY + "via IS NOT NULL ORDER BY born DESC", room, _kept)
         self._newest(others, _KNOWN + " ORDER BY expires DESC", room, _known)
-        self.items += [data for table in (outbox, inbox, others) for _, data in sorted(table, key=_first)]
+        tables_of_items = (outbox, inbox, clients, others, domains)
+        self.items += [data for table in tables_of_items for _, data in sorted(table, key=_first)]
 
     def _newest(
         self,
@@ -166,6 +184,20 @@ def _session(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
 def _bundle(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
     user, peer, life, data = columns
     return (BundlePut(user, peer, life, codec.read_data(BUNDLE_DATA, (user, peer), data)),)
+
+
+def _posted(codec: Codec, *columns: Any) -> tuple[Logged, ...]:
+    recipient, seq, ends, data = columns
+    data = codec.read_data(HOME_DATA, (recipient, seq), data)
+    return (HomePosted(recipient, int.from_bytes(seq, "big"), ends, data),)
+
+
+def _numbered(*columns: Any) -> tuple[Logged, ...]:
+    return (HomeLast(*columns),)
+
+
+def _carried(*columns: Any) -> tuple[Logged, ...]:
+    return (Parcel(*columns),)
 
 
 def _known(*columns: Any) -> tuple[Logged, ...]:

@@ -1,6 +1,7 @@
 """What waits for other domains, in the order it came; each row has its number, without gaps.
 
-The tables are made with the first row: a node of no domain has none, and they take no pages of its store.
+Where a store in RAM was lost and its snapshot may lack some, the numbers go on higher than any that was given out. The
+tables are made with the first row: a node of no domain has none, and they take no pages of its store.
 
 A row whose ``data`` is gone has been handed on: it is remembered until it would have expired, so that whoever sends the
 same again gets the same number, and it goes its way again only when that was a while ago. ``origin`` is the domain
@@ -10,20 +11,20 @@ handed on, all in seconds of life.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from qpq.mesh.parcel import Parcel
 from qpq.store.faults import StoreFullError
+from qpq.store.schema import CUSTODY_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from sqlite3 import Connection
 
     from qpq.mesh.records import FederationInsert
     from qpq.store.database import Database
 
-_NEXT = "federation"  # in the table of numbers
 _PARTS: Final = 2
 """One domain may take half of the room, so that one that is cut off leaves room for all others."""
 _BROADCAST: Final = 3
@@ -77,6 +78,11 @@ _INSERT = (
 )
 
 
+_NUMBERED = (
+    "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """What waits for one domain: rows, those of them that came from other domains, bytes."""
@@ -123,31 +129,43 @@ def keep(connection: Connection, parcel: Parcel, room: int, *, done: int | None 
             (parcel.data if done is None else None, parcel.born, parcel.ttl, parcel.hops, done or 0, known[0]),
         )
         return int(known[0])
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_NEXT,)).fetchone()
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (CUSTODY_NUMBER,)).fetchone()
     seq = int(row[0]) + 1 if row is not None else 1
-    connection.execute(
-        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (_NEXT, seq),
-    )
+    connection.execute(_NUMBERED, (CUSTODY_NUMBER, seq))
+    _write(connection, replace(parcel, seq=seq), parcel.data if done is None else None, done or 0)
+    return seq
+
+
+def _write(connection: Connection, parcel: Parcel, data: bytes | None, due: int) -> None:
     connection.execute(
         _INSERT,
         (
-            seq,
+            parcel.seq,
             parcel.kind,
             parcel.domain,
             parcel.origin,
             parcel.envelope_id,
             parcel.sender,
             parcel.recipient,
-            parcel.data if done is None else None,
+            data,
             _size(parcel),
             parcel.ttl,
             parcel.born,
             parcel.hops,
-            done or 0,
+            due,
         ),
     )
-    return seq
+
+
+def replay(database: Database, parcel: Parcel) -> None:
+    """Keep again what a snapshot says that waits, under its number; a second time changes nothing."""
+    with database.transaction() as connection:
+        prepare(connection)
+        there = connection.execute("SELECT 1 FROM federation WHERE seq = ?", (parcel.seq,)).fetchone()
+        if not there:
+            _write(connection, parcel, parcel.data, 0)
+            connection.execute(_COUNTED, (parcel.domain, _size(parcel)))
+            connection.execute(_NUMBERED, (CUSTODY_NUMBER, parcel.seq))
 
 
 def _check_room(connection: Connection, parcel: Parcel, room: int) -> None:
@@ -172,18 +190,25 @@ def _recount(connection: Connection) -> None:
 
 
 class Parcels:
-    """The table as the daemon uses it; ``room`` is how many bytes all of it may take. Raises StoreError."""
+    """The table as the daemon uses it; ``room`` is how many bytes all of it may take. Raises StoreError.
 
-    def __init__(self, database: Database, room: int) -> None:
+    ``changed`` is called when something was added or taken away, for a snapshot.
+    """
+
+    def __init__(self, database: Database, room: int, changed: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._room = room
+        self._changed = changed
         with database.transaction() as connection:
             prepare(connection)
 
     def keep(self, parcel: Parcel, *, done: int | None = None) -> int:
         """Keep a parcel, or only that it was handed on at ``done``; return its number."""
         with self._database.transaction() as connection:
-            return keep(connection, parcel, self._room, done=done)
+            seq = keep(connection, parcel, self._room, done=done)
+        if done is None:
+            self._changed()
+        return seq
 
     def known(self, kind: int, envelope_id: bytes, since: int) -> int | None:
         """Return the number of what waits, or was handed on after ``since``."""
@@ -219,6 +244,7 @@ class Parcels:
                 "UPDATE federation SET data = NULL, due = ? WHERE seq = ?", [(life, seq) for seq in numbers]
             )
             _recount(connection)
+        self._changed()
 
     def later(self, when: Iterable[tuple[int, int]]) -> None:
         """Note when to try each anew: pairs of number and seconds of life."""
@@ -234,7 +260,10 @@ class Parcels:
                 "DELETE FROM federation WHERE born + ttl <= ? RETURNING data IS NOT NULL", (life,)
             ).fetchall()
             _recount(connection)
-        return sum(waited for (waited,) in gone)
+        expired = int(sum(waited for (waited,) in gone))
+        if expired:
+            self._changed()
+        return expired
 
     def waiting(self) -> list[Waiting]:
         """Return what waits, by domain."""

@@ -2,7 +2,9 @@
 
 The tables are made with the first row: a node without clients has none, and they take no pages of its store. A message
 stays until it is acknowledged or its time is up (``ends``, seconds of life). The number of the last message of an
-inbox outlives the messages, so that numbers go on without gaps. ``seq`` is a blob of 8 bytes, most significant first.
+inbox outlives the messages, so that numbers go on without gaps; where a store in RAM was lost and its snapshot may lack
+some (``store.reloading``), they go on higher than any that was given out. ``seq`` is a blob of 8 bytes, most
+significant first.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 from qpq.store.codec import HOME_DATA
 from qpq.store.faults import StoreFullError
+from qpq.store.oplog import HomeExpired, HomeLast, HomePosted, HomeRead
+from qpq.store.schema import CLIENTS_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from sqlite3 import Connection
 
     from qpq.store.database import Database
+    from qpq.store.oplog import Logged
 
 MAX_MESSAGES: Final = 1000
 """Messages that wait in one inbox."""
@@ -53,6 +58,14 @@ _TAKEN = (
     "INSERT INTO home_inbox (recipient, last, messages, size) VALUES (?1, ?2, 1, ?3)"
     " ON CONFLICT (recipient) DO UPDATE SET last = ?2, messages = messages + 1, size = size + ?3"
 )
+_AGAIN = (
+    "INSERT INTO home_inbox (recipient, last, messages, size) VALUES (?1, ?2, ?3, ?4)"
+    " ON CONFLICT (recipient) DO UPDATE SET last = max(last, ?2), messages = messages + ?3, size = size + ?4"
+)
+_INSERT = "INSERT INTO home_message (recipient, seq, ends, size, data) VALUES (?, ?, ?, ?, ?)"
+_THERE = "SELECT 1 FROM home_message WHERE recipient = ? AND seq = ?"
+_UP_TO = "recipient = ? AND seq <= ?"
+_OVER = "ends <= ?"
 _GONE = "UPDATE home_inbox SET messages = messages - 1, size = size - ?2 WHERE recipient = ?1"
 _PUBLISH = (
     "INSERT INTO home_endpoint (identity, ends, address) VALUES (?1, ?2, ?3)"
@@ -78,12 +91,37 @@ class HomeCounts:
     room: int
 
 
-class HomeTables:
-    """The tables as the daemon uses them; ``room`` is how many bytes all inboxes may take. All raise StoreError."""
+def replay(database: Database, row: HomePosted | HomeRead | HomeExpired | HomeLast) -> None:
+    """Do again what a snapshot tells; a second time changes nothing. Raises StoreError."""
+    with database.transaction() as connection:
+        for statement in _TABLES:
+            connection.execute(statement)
+        if isinstance(row, HomePosted):
+            name = (row.recipient, _seq(row.seq))
+            if not connection.execute(_THERE, name).fetchone():
+                size = _ROW_BYTES + len(row.data)
+                stored = database.codec.data(HOME_DATA, name, row.data)
+                connection.execute(_INSERT, (*name, row.ends, size, stored))
+                connection.execute(_AGAIN, (row.recipient, row.seq, 1, size))
+        elif isinstance(row, HomeRead):
+            _delete(connection, _UP_TO, (row.recipient, _seq(row.up_to)))
+        elif isinstance(row, HomeLast):
+            connection.execute(_AGAIN, (row.recipient, row.last, 0, 0))
+        else:
+            _delete(connection, _OVER, (row.life,))
 
-    def __init__(self, database: Database, room: int) -> None:
+
+class HomeTables:
+    """The tables as the daemon uses them; ``room`` is how many bytes all inboxes may take. All raise StoreError.
+
+    ``note`` is told what has changed, for a snapshot.
+    """
+
+    def __init__(self, database: Database, room: int, note: Callable[[Sequence[Logged]], None] | None = None) -> None:
         self._database = database
         self._room = room
+        self._note = note
+        self._floor = database.numbers().get(CLIENTS_NUMBER, 0)
         with database.transaction() as connection:
             found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'home_endpoint'").fetchone()
         self._made = found is not None
@@ -92,7 +130,16 @@ class HomeTables:
         """Keep messages in one transaction; return the number of each in its inbox, or why there was no room."""
         self._make()
         with self._database.transaction() as connection:
-            return [self._post(connection, message, life) for message in messages]
+            outcomes = [self._post(connection, message, life) for message in messages]
+        if self._note is not None:
+            self._note(
+                [
+                    HomePosted(message.recipient, outcome, message.ends, message.data)
+                    for message, outcome in zip(messages, outcomes, strict=True)
+                    if isinstance(outcome, int)
+                ]
+            )
+        return outcomes
 
     def waiting(self, recipient: bytes, life: int, most: int, room: int) -> list[tuple[int, bytes]]:
         """Return the oldest messages of an inbox with their numbers: at most ``most`` of at most ``room`` bytes.
@@ -124,7 +171,9 @@ class HomeTables:
     def acknowledge(self, recipient: bytes, up_to: int) -> int:
         """Delete an inbox's messages up to a number; return how many that were."""
         up_to = min(up_to, _MOST)
-        return self._delete("recipient = ? AND seq <= ?", (recipient, _seq(up_to))) if self._made else 0
+        if not self._made:
+            return 0
+        return self._delete(_UP_TO, (recipient, _seq(up_to)), HomeRead(recipient, up_to))
 
     def forget(self, life: int) -> int:
         """Delete what has expired; return how many messages that were."""
@@ -132,7 +181,7 @@ class HomeTables:
             return 0
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM home_endpoint WHERE ends <= ?", (life,))
-        return self._delete("ends <= ?", (life,))
+        return self._delete(_OVER, (life,), HomeExpired(life))
 
     def publish(self, identity: bytes, address: bytes, ends: int) -> None:
         """Keep where somebody can be reached; an empty address takes it away."""
@@ -183,19 +232,20 @@ class HomeTables:
         (taken,) = connection.execute("SELECT coalesce(sum(size), 0) FROM home_inbox").fetchone()
         if taken + size > self._room:
             return StoreFullError("the part of this node's store that is for clients is full")
-        seq, codec = _seq(last + 1), self._database.codec
-        connection.execute(
-            "INSERT INTO home_message (recipient, seq, ends, size, data) VALUES (?, ?, ?, ?, ?)",
-            (recipient, seq, message.ends, size, codec.data(HOME_DATA, (recipient, seq), message.data)),
-        )
-        connection.execute(_TAKEN, (recipient, last + 1, size))
-        return last + 1
+        number = max(last, self._floor) + 1
+        seq, codec = _seq(number), self._database.codec
+        stored = codec.data(HOME_DATA, (recipient, seq), message.data)
+        connection.execute(_INSERT, (recipient, seq, message.ends, size, stored))
+        connection.execute(_TAKEN, (recipient, number, size))
+        return number
 
-    def _delete(self, condition: str, values: tuple[object, ...]) -> int:
+    def _delete(self, condition: str, values: tuple[object, ...], told: HomeRead | HomeExpired) -> int:
         with self._database.transaction() as connection:
             count = _delete(connection, condition, values)
         if count:
             self._database.scrubber.soil()
+            if self._note is not None:
+                self._note((told,))
         return count
 
 

@@ -10,8 +10,9 @@ from qpq.store.codec import PLAIN
 from qpq.store.database import Database
 from qpq.store.faults import StoreDamagedError, StoreError, StoreSealedError, StoreTooNewError
 from qpq.store.keyring_file import read_private
-from qpq.store.oplog import Booted, Seen, head
-from qpq.store.snapshot import MAX_READ, Snapshot, load, write
+from qpq.store.oplog import Booted, Seen, Stopped, head
+from qpq.store.reloading import MAX_READ, load
+from qpq.store.snapshot import Snapshot, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from qpq.mesh.records import Operation, Row
     from qpq.store.codec import Codec
     from qpq.store.entries import InboxEntry
+    from qpq.store.oplog import Logged
     from qpq.store.snapshot import Job
 
 _LIVE = "live"
@@ -88,6 +90,10 @@ class Keeper:
         self.database.mark_read(user, [entry.number for entry in entries])
         self.snapshot.note([Seen(user, entry.message_id, entry.sender) for entry in entries], self._clock())
 
+    def note(self, operations: Sequence[Logged]) -> None:
+        """Take what was written to the store beside the core."""
+        self.snapshot.note(operations, self._clock())
+
     def take(self) -> Job | None:
         """Return what is to be written to flash now; ``snapshot.write`` does it in any thread, then call ``done``."""
         return self.snapshot.take(self._clock(), self._free())
@@ -112,6 +118,8 @@ class Keeper:
 
     def close(self) -> None:
         """Write all that has changed to flash and close the live store, which serves the next start."""
+        if self.database.gives_numbers():
+            self.note((Stopped(),))
         self.save()
         if not self.snapshot.problem:
             self.database.set_number(_LIVE, _CLOSED)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from struct import Struct, error
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from qpq.mesh.parcel import Parcel
 from qpq.mesh.records import (
     BundleDelete,
     BundlePut,
@@ -49,17 +50,17 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Address
     from qpq.store.codec import Codec
 
-HEAD: Final = b"qpqsnap3"
+HEAD: Final = b"qpqsnap4"
 """What a snapshot begins with; its last byte is the version, to be raised with any change of the records below."""
 
-EARLIER: Final = (b"qpqsnap1", b"qpqsnap2")
-"""What those of earlier versions begin with: their records lack what has been added at their end since. They are only
-read."""
+EARLIER: Final = (b"qpqsnap1", b"qpqsnap2", b"qpqsnap3")
+"""What those of earlier versions begin with: they lack some records, and records what was added at their end since.
+They are only read."""
 
 SEALED_HEAD: Final = b"qpqseal" + HEAD[-1:]
 """The same of one that is sealed."""
 
-EARLIER_SEALED: Final = b"qpqseal2"
+EARLIER_SEALED: Final = (b"qpqseal2", b"qpqseal3")
 
 _BLOCK = Struct(">II")
 _ITEM = Struct(">I")
@@ -82,7 +83,45 @@ class Seen:
     sender: Address
 
 
-Logged: TypeAlias = "Operation | Booted | Seen"
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The node has stopped in order: all that happened stands before this, where it is the last of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomePosted:
+    """A message has come into a client's inbox, where it has the number ``seq``; ``ends``: seconds of life."""
+
+    recipient: bytes
+    seq: int
+    ends: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HomeRead:
+    """A client has acknowledged its messages up to a number."""
+
+    recipient: bytes
+    up_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class HomeExpired:
+    """Clients' messages whose time was over at ``life`` seconds were deleted."""
+
+    life: int
+
+
+@dataclass(frozen=True, slots=True)
+class HomeLast:
+    """The newest message that a client's inbox has ever had was number ``last``."""
+
+    recipient: bytes
+    last: int
+
+
+Logged: TypeAlias = "Operation | Booted | Seen | Stopped | Parcel | HomePosted | HomeRead | HomeExpired | HomeLast"
 
 TYPES: Final[tuple[type[Any], ...]] = (
     Booted,
@@ -105,6 +144,12 @@ TYPES: Final[tuple[type[Any], ...]] = (
     PrekeyDelete,
     BundlePut,
     BundleDelete,
+    Stopped,
+    Parcel,
+    HomePosted,
+    HomeRead,
+    HomeExpired,
+    HomeLast,
 )
 _OPTIONAL = ("via", "sealed")
 _NUMBERS = {kind: number for number, kind in enumerate(TYPES)}
@@ -135,7 +180,7 @@ def read(data: bytes, codec: Codec = PLAIN) -> tuple[list[Logged], int]:
     Raises StoreTooNewError for one of a later version, StoreSealedError for one that ``codec`` cannot open,
     StoreDamagedError for what is none.
     """
-    sealed = data.startswith((SEALED_HEAD, EARLIER_SEALED))
+    sealed = data.startswith((SEALED_HEAD, *EARLIER_SEALED))
     codec, wanted = (codec if sealed else PLAIN), codec
     if not sealed and not data.startswith((HEAD, *EARLIER)):
         if len(data) < len(HEAD) and (HEAD.startswith(data) or SEALED_HEAD.startswith(data)):

@@ -27,6 +27,11 @@ STATES: Final = (State.QUEUED, State.RELAYED, State.DELIVERED, State.EXPIRED, St
 """A state is stored as its place here; from ``FINAL`` on the envelope is needed no longer."""
 FINAL: Final = 2
 
+CUSTODY_NUMBER: Final = "federation"
+"""The node's own number, in ``meta``, that was given last to something that waits for another domain."""
+CLIENTS_NUMBER: Final = "clients"
+"""The one that the numbers of all messages to come are higher than, in clients' inboxes."""
+
 _TABLES = (
     """CREATE TABLE meta (
         key TEXT PRIMARY KEY NOT NULL,

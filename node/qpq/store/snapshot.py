@@ -1,10 +1,10 @@
 """The second place of a store in RAM: a small file on flash from which it is made anew after a power cut.
 
-What only this node holds (its users' messages, tombstones, the number of its start) is appended within
-``SOON_S``, as far as ``RATE`` allows; what it keeps for others goes in whenever the file is written anew,
-at the latest every ``commit_s``, if it has changed. Nothing is written while nothing changes. The file has at most
-``MAX_BYTES`` and never more than half of what is free. What was deleted stands in it until it is written anew:
-``PURGE_S`` after a deletion, or later, so that such writing takes at most ``PURGE_RATE``.
+What only this node holds (its users' and clients' messages, tombstones, the number of its start) is appended within
+``SOON_S``, as far as ``RATE`` and for clients ``CLIENT_RATE`` allow; what it keeps for others, and for other domains,
+goes in whenever the file is written anew, at the latest every ``commit_s``, if it has changed. Nothing is written while
+nothing changes. The file has at most ``MAX_BYTES`` and never more than half of what is free. What was deleted stands in
+it until it is written anew: ``PURGE_S`` after a deletion, or later, so that such writing takes at most ``PURGE_RATE``.
 
 ``Snapshot`` decides and keeps the books; it does no I/O. ``write`` carries a ``Job`` out, in any thread.
 """
@@ -15,11 +15,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from qpq.mesh.buckets import Bucket
 from qpq.mesh.effects import State
 from qpq.mesh.records import (
     BundleDelete,
     BundlePut,
     Checkpoint,
+    FederationInsert,
     InboxInsert,
     KnownDelete,
     KnownInsert,
@@ -41,16 +43,15 @@ from qpq.mesh.records import (
 )
 from qpq.store.codec import PLAIN
 from qpq.store.dump import Dump
-from qpq.store.faults import StoreError, StoreFullError
-from qpq.store.keyring_file import read_private, replace_private
-from qpq.store.oplog import Booted, Seen, block, head, item, read
+from qpq.store.faults import StoreError
+from qpq.store.keyring_file import replace_private
+from qpq.store.oplog import Booted, HomeExpired, HomePosted, HomeRead, Seen, Stopped, block, head, item
 from qpq.store.writers import PURGING
 from qpq.wire.envelope import CHANNEL_TAG_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qpq.mesh.records import Operation
     from qpq.store.codec import Codec
     from qpq.store.database import Database
     from qpq.store.oplog import Logged
@@ -84,9 +85,13 @@ _PENDING = 64 * 1024
 """Bytes that wait to be appended; with more the file is written anew."""
 _SESSION = 96
 """Bytes of a session's record beside its state."""
+_CLIENT = 64
+"""Bytes of a record about a client's inbox beside the message."""
 _MIN_BYTES = 16 * 1024
 _AT_ONCE = 64
-MAX_READ = 4 * MAX_BYTES
+CLIENT_RATE: Final = RATE / 4
+CLIENT_BURST: Final = 64 * 1024
+"""Bytes a second, and at once, that may be appended for clients; more goes in when the file is written anew, soon."""
 
 _OWN = frozenset(
     {
@@ -108,7 +113,8 @@ _OWN = frozenset(
         Booted,
     }
 )
-_OTHERS = frozenset({RelayInsert, RelayCopies, RelayDelete, ProofInsert, KnownInsert, KnownDelete})
+_CLIENTS = frozenset({HomePosted, HomeRead, HomeExpired})
+_OTHERS = frozenset({RelayInsert, RelayCopies, RelayDelete, ProofInsert, KnownInsert, KnownDelete, FederationInsert})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,8 @@ class Snapshot:
         self._running = False
         self._budget = float(BURST)
         self._budget_at = now
+        self._clients = Bucket(CLIENT_RATE, CLIENT_BURST, now)
+        self._stopped = False
         self._not_before = now
 
     def found(self, size: int, whole: int) -> None:
@@ -168,7 +176,12 @@ class Snapshot:
         """Take what has been written to the store."""
         for operation in operations:
             kind = type(operation)
-            if kind in _OWN or (kind is RelayInsert and _own_broadcast(operation)):  # type: ignore[arg-type]
+            self._stopped = kind is Stopped
+            if self._stopped:
+                self._changed(now)
+            elif kind in _CLIENTS:
+                self._note_client(operation, now)
+            elif kind in _OWN or (kind is RelayInsert and _own_broadcast(operation)):  # type: ignore[arg-type]
                 self._changed(now)
                 if not self._anew:
                     self._log(operation)
@@ -176,9 +189,14 @@ class Snapshot:
                     self._purge_at = now + PURGE_S
             elif kind is Checkpoint:
                 self._checkpoint = operation  # type: ignore[assignment]
-            elif kind in _OTHERS and not self._others_changed:
-                self._others_changed = True
-                self._wake()
+            elif kind in _OTHERS:
+                self.custody_changed()
+
+    def custody_changed(self) -> None:
+        """Take note that what is kept for others, or for other domains, is not what it was."""
+        if not self._others_changed:
+            self._others_changed = True
+            self._wake()
 
     def due(self, now: float) -> float | None:
         """Return when ``take`` is to be called; None: when something has changed."""
@@ -230,7 +248,7 @@ class Snapshot:
         self._refill(now)
         self._budget -= len(job.data)
         if not job.append:
-            left = f"{job.left_out} messages of users are in RAM only, there is no more room for them: delete some"
+            left = f"{job.left_out} messages for people here are in RAM only, there is no more room: delete some"
             self.problem = left if job.left_out else ""
 
     # --- what is written ------------------------------------------------------------------------
@@ -241,6 +259,7 @@ class Snapshot:
             return None
         dump = Dump(self._database, room)
         items = dump.items
+        items += self._end()
         data = bytearray(head(self._codec))
         for start in range(0, len(items), _AT_ONCE):
             data += block(items[start : start + _AT_ONCE], len(data), self._codec)
@@ -250,11 +269,26 @@ class Snapshot:
         if self._checkpoint is not None:
             self._append(item(self._checkpoint))
             self._checkpoint = None
-        data = block([*self._pending, *map(item, self._sessions.values())], self.size, self._codec)
+        data = block([*self._pending, *map(item, self._sessions.values()), *self._end()], self.size, self._codec)
         if self._anew or self.size + len(data) > MAX_BYTES:
             self._anew = True
             return self._whole(free)
         return Job(data, True) if len(data) <= free // 2 else None
+
+    def _end(self) -> list[bytes]:
+        return [item(Stopped())] if self._stopped else []
+
+    def _note_client(self, operation: Logged, now: float) -> None:
+        """Append what concerns a client's inbox, as fast as that may be; else have the file written anew."""
+        size = len(operation.data) if isinstance(operation, HomePosted) else 0
+        admitted = self._anew or self._clients.take(size + _CLIENT, now)
+        if admitted:
+            self._changed(now)
+            if not self._anew:
+                self._log(operation)
+        if self._purge_at is None and not (admitted and isinstance(operation, HomePosted)):
+            self._purge_at = now + PURGE_S
+            self._wake()
 
     def _log(self, operation: Logged) -> None:
         """Note what is to be appended; of a session, which changes with every message, only what it is at last."""
@@ -330,43 +364,3 @@ def write(path: str, job: Job) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
-
-
-def load(path: str, database: Database) -> tuple[int, int]:
-    """Write what the snapshot holds to an empty store; return the size of the file, and how much of it is whole.
-
-    Operations for which there is no room are left out. Raises StoreDamagedError, StoreSealedError,
-    StoreTooNewError, StoreError.
-    """
-    try:
-        data = read_private(path, MAX_READ).content
-    except FileNotFoundError:
-        return 0, -1
-    except (OSError, ValueError) as error:
-        raise StoreError(f"the snapshot {path} cannot be read: {error}") from None
-    operations, whole = read(data, database.codec)
-    for start in range(0, len(operations), _AT_ONCE):
-        batch = operations[start : start + _AT_ONCE]
-        try:
-            _apply(database, batch)
-        except StoreFullError:
-            for operation in batch:
-                try:
-                    _apply(database, [operation])
-                except StoreFullError:
-                    continue
-    return len(data), whole
-
-
-def _apply(database: Database, operations: Sequence[Logged]) -> None:
-    plain: list[Operation] = []
-    for operation in operations:
-        if isinstance(operation, Booted):
-            database.next_boot(operation.boot)
-        elif isinstance(operation, Seen):
-            database.apply(plain)
-            plain = []
-            database.mark_seen(operation.user, operation.message_id, operation.sender)
-        else:
-            plain.append(operation)
-    database.apply(plain)
