@@ -311,9 +311,9 @@ def test_with_the_port_taken_one_shot_queries_find_what_other_responders_publish
         identity = None
     else:
         identity = Agent(b, 2, 7002, mdns="auto").id
-    node = Agent(a, 1, mdns="auto", avahi_dir=str(tmp_path / "no"), umdns_dir=str(tmp_path / "no"))
+    node = Agent(a, 1, mdns="auto", avahi_dir=str(tmp_path / "no"))
     assert node.ask("status")["status"]["mdns"] == (
-        "one-shot queries only, not published: port 5353 is taken and neither avahi nor umdns is here"
+        "one-shot queries only, not published: port 5353 is taken and avahi is not here"
     )
     for address in (f"[{b.link_local()}%eth0]:7002", "10.9.0.2:7002"):
         assert node.found(address=address, timeout=20)["id"] == identity
@@ -326,7 +326,7 @@ def test_with_avahi_alone_on_the_port_its_service_file_publishes_the_node(
     a, b, _segment = pair
     here, there = avahi.Avahi(a, tmp_path / "a", alone=True), avahi.Avahi(b, tmp_path / "b")
     other = Agent(b, 2, 7002, mdns="auto")
-    node = Agent(a, 1, 7001, mdns="auto", avahi_dir=str(here.services), umdns_dir=str(tmp_path / "no"))
+    node = Agent(a, 1, 7001, mdns="auto", avahi_dir=str(here.services))
     assert node.ask("status")["status"]["mdns"] == "avahi service file + one-shot queries"
     assert [path.name for path in here.services.iterdir()] == ["qpq.service"]
     found = wait_until(lambda: [f for f in there.browse() if f.port == 7001], 15, "avahi-browse")
@@ -338,6 +338,22 @@ def test_with_avahi_alone_on_the_port_its_service_file_publishes_the_node(
     node.stop()
     assert list(here.services.iterdir()) == []
     wait_until(lambda: not [f for f in there.browse() if f.port == 7001], 10, "the withdrawal")
+
+
+@needs_avahi
+def test_a_node_that_umdns_publishes_is_one_entry_and_is_found_by_it(
+    pair: tuple[Namespace, Namespace, Segment], tmp_path: Path
+) -> None:
+    """What umdns tells of a router: the host's name as instance, and what the init script said, which has no id."""
+    a, b, _segment = pair
+    avahi.Avahi(a, tmp_path / "a").publish("router", "_quicproquo._udp", 7001, "ver=1", "domain=local")
+    there = avahi.Avahi(b, tmp_path / "b")
+    node = Agent(a, 1, 7001, mdns="ask")
+    other = Agent(b, 2, 7002, mdns="auto")
+    assert node.ask("status")["status"]["mdns"] == "one-shot queries, published by umdns"
+    assert other.found(address="10.9.0.1:7001", timeout=20)["id"] is None
+    node.found(other, 20)
+    assert {row.name for row in there.browse() if row.port == 7001} == {"router"}
 
 
 def test_a_thousand_false_services_stay_inside_the_caps(pair: tuple[Namespace, Namespace, Segment]) -> None:
@@ -372,7 +388,7 @@ for n in range(3000):
 
 
 def test_a_node_without_mdns_never_imports_zeroconf(lab: Lab) -> None:
-    for mode in ("off", "files"):
+    for mode in ("off", "ask"):
         modules = Agent(lab.namespace(), 1, mdns=mode).ask("modules")["modules"]
         assert not [name for name in modules if name.startswith(("zeroconf", "ifaddr"))]
     modules = Agent(lab.namespace(), 1, mdns="auto").ask("modules")["modules"]

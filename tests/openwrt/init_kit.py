@@ -71,6 +71,13 @@ class Router:
         """Write /etc/config/qpq with these lines in section main."""
         self.configure("config qpq 'main'\n" + "".join(f"\t{line}\n" for line in lines))
 
+    def umdns(self, status: int) -> None:
+        """Install umdns, enabled (0) or not (1)."""
+        script = self.root / "etc/init.d/umdns"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f'#!/bin/sh\n[ "$1" = enabled ] && exit {status}\nexit 2\n')
+        script.chmod(0o755)
+
     def run(self, action: str) -> Ran:
         """Call the init script as rc.common does."""
         calls = self.root / "calls"
@@ -82,6 +89,7 @@ class Router:
             "QPQ_TEST_CALLS": str(calls),
             "QPQ_TEST_PROG": str(self.program),
             "QPQ_TEST_UBOX": f"{sys.executable} {HERE / 'ubox.py'}",
+            "QPQ_TEST_UCI": f"{sys.executable} {HERE / 'uci_command.py'}",
             "QPQ_TEST_NO_USER": "" if self.user else "1",
             "QPQ_TEST_UID": str(self.uid),
         }

@@ -1,7 +1,7 @@
 # shellcheck shell=dash
 # A stand-in for rc.common with procd's and uci's shell functions: notes every call, in order, with its arguments.
 # Usage: ash rc.sh INIT ACTION, with QPQ_TEST_ROOT (where the init script's files are), QPQ_TEST_CALLS (the notes),
-# QPQ_TEST_UBOX (the command that stands for validate_data and uci).
+# QPQ_TEST_UBOX and QPQ_TEST_UCI (the commands that stand for validate_data and uci).
 # shellcheck disable=SC2034  # what the init script reads
 
 note() {
@@ -44,11 +44,15 @@ config_get() {
 	eval "$1=\"\$($QPQ_TEST_UBOX get \"$CONFIG\" \"$2\" \"$3\")\""
 }
 
+uci() {
+	$QPQ_TEST_UCI "$@"
+}
+
 initscript="$1"
 action="$2"
 # shellcheck source=/dev/null
 . "$initscript"
-for name in CONFIG DATA_DIR RUN_DIR STORE_DIR METRICS_DIR COPY CHECKED; do
+for name in CONFIG DATA_DIR RUN_DIR STORE_DIR METRICS_DIR COPY CHECKED SUMS UMDNS; do
 	eval "$name=\"\$QPQ_TEST_ROOT\$$name\""
 done
 PROG="$QPQ_TEST_PROG"

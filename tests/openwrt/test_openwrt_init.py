@@ -81,12 +81,11 @@ def test_the_firewall_is_told_of_the_ports_while_the_node_runs(router: Router) -
 
 def test_zones_and_port_of_the_firewall_rules_are_those_of_the_configuration(router: Router) -> None:
     router.options(
-        "option listen '192.0.2.1:7123'", "option beacon '0'", "option group '0'", "option mdns '0'",
+        "option listen '192.0.2.1:7123'", "option beacon '0'", "option group '0'",
         "list firewall_zone 'mesh'", "list firewall_zone 'any'", "list firewall_zone 'none'",
     )  # fmt: skip
     ran = router.run("start")
     assert [(rule["src"], rule["dest_port"]) for rule in _rules(ran.calls)] == [("mesh", "7123"), ("*", "7123")]
-    assert not ran.args("procd_add_mdns_service")
 
 
 @pytest.mark.parametrize(
@@ -98,10 +97,18 @@ def test_an_address_may_lack_the_port(router: Router, listen: str, port: str) ->
     assert _rules(router.run("start").calls)[0]["dest_port"] == port
 
 
-def test_umdns_is_told_of_the_node(router: Router) -> None:
-    router.options("option listen '[::]:7001'", "option domain 'berlin'")
+@pytest.mark.parametrize(
+    ("status", "mdns", "told"), [(0, "1", True), (0, "0", False), (1, "1", False), (None, "1", False)]
+)
+def test_one_of_umdns_and_the_node_publishes_it(router: Router, status: int | None, mdns: str, told: bool) -> None:
+    """``status``: of ``/etc/init.d/umdns enabled``; None: umdns is not installed."""
+    if status is not None:
+        router.umdns(status)
+    router.options("option listen '[::]:7001'", "option domain 'berlin'", f"option mdns '{mdns}'")
     ran = router.run("start")
-    assert ran.args("procd_add_mdns_service") == [["quicproquo", "udp", "7001", "ver=1", "domain=berlin"]]
+    services = [["quicproquo", "udp", "7001", "ver=1", "domain=berlin"]] if told else []
+    assert (ran.args("procd_add_mdns_service"), ran.output) == (services, "")
+    assert ("--umdns" in ran.params()["command"]) is told
 
 
 def test_nothing_starts_where_the_node_is_switched_off(router: Router) -> None:

@@ -1,4 +1,4 @@
-"""Stands for OpenWrt's ``uci``, as far as uci-defaults use it: get, set, delete, rename, changes, commit.
+"""Stands for OpenWrt's ``uci``, as far as our scripts use it: get, set, delete, rename, show, changes, commit.
 
 As there, changes wait beside the file until they are committed, and a commit drops comments and keeps the mode.
 ``QPQ_TEST_ROOT`` is where etc/config lies.
@@ -10,6 +10,10 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "node"))
 
@@ -50,6 +54,15 @@ class Package:
                     lines.append(f"\t{verb} {option.name} '{quoted}'")
         return "\n".join([*lines, ""])
 
+    def shown(self, name: str) -> Iterator[str]:
+        """Yield the lines of ``uci show``."""
+        for section in self.sections:
+            begin = f"{name}.{section.name or f'@{section.type}[0]'}"
+            yield f"{begin}={section.type}\n"
+            for option in section.options.values():
+                values = " ".join(f"'{item.text}'" for item in option.items)
+                yield f"{begin}.{option.name}={values}\n"
+
 
 def main(argv: list[str]) -> int:
     """Carry out one command; return 1 where its object is not there."""
@@ -58,6 +71,9 @@ def main(argv: list[str]) -> int:
     package = Package(match[1] if match else name)
     if verb == "changes":
         sys.stdout.write(package.waiting.read_text() if package.waiting.exists() else "")
+        return 0
+    if verb == "show":
+        sys.stdout.writelines(package.shown(name))
         return 0
     if verb == "commit":
         if package.waiting.exists():

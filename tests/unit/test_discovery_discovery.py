@@ -201,11 +201,12 @@ def test_only_the_group_is_used_when_the_beacon_is_off() -> None:
 def test_a_taken_port_5353_leads_to_one_shot_queries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async def main() -> None:
         monkeypatch.setattr(FakeZeroconf, "error", MdnsUnavailableError("UDP port 5353: in use"))
-        rig = Rig(avahi_dir=str(tmp_path), umdns_dir="/nowhere")
+        rig = Rig(avahi_dir=str(tmp_path))
         await rig.discovery.start()
         await rig.discovery.settled()
         assert rig.discovery.status()["mdns"] == "FakeOneShot"
         assert rig.parts[2].responder.directory == str(tmp_path)
+        assert not rig.parts[2].options["is_published"]
         mdns = rig.parts[2]
         await rig.discovery.stop()
         assert mdns.closed == 1
@@ -213,13 +214,14 @@ def test_a_taken_port_5353_leads_to_one_shot_queries(monkeypatch: pytest.MonkeyP
     run(main())
 
 
-def test_with_files_zeroconf_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_umdns_publishes_the_node_zeroconf_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         monkeypatch.setattr(FakeZeroconf, "error", AssertionError("tried"))
-        rig = Rig(mdns=MdnsMode.FILES)
+        rig = Rig(mdns=MdnsMode.ASK)
         await rig.discovery.start()
         await rig.discovery.settled()
         assert rig.discovery.status()["mdns"] == "FakeOneShot"
+        assert rig.parts[2].options["is_published"]
         await rig.discovery.stop()
 
     run(main())
@@ -230,7 +232,7 @@ def test_what_fails_is_told_with_its_reason_and_the_rest_runs(monkeypatch: pytes
         monkeypatch.setattr(FakeWatcher, "fails", True)
         monkeypatch.setattr(FakeBeacon, "error", OSError(errno.EADDRINUSE, "Address already in use"))
         monkeypatch.setattr(FakeOneShot, "error", DiscoveryError("no UDP socket"))
-        rig = Rig(mdns=MdnsMode.FILES, beacon=True, group=False)
+        rig = Rig(mdns=MdnsMode.ASK, beacon=True, group=False)
         await rig.discovery.start()
         await rig.discovery.settled()
         status = rig.discovery.status()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,9 @@ NEAR6, NEAR4 = ("fe80::2", 5353, 0, 2), ("10.0.0.2", 5353)
 
 
 class Rig:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, responder: Responder | None = None) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, responder: Responder | None = None, *, is_published: bool = False
+    ) -> None:
         self.sockets = {socket.AF_INET6: FakeSocket(), socket.AF_INET: FakeSocket()}
         self.found: list[PeerFound] = []
         self.services = ServiceTable(OWN, lambda host, scope: scope if host.startswith("fe80") else 0)
@@ -88,6 +91,7 @@ class Rig:
             random=seeded(6).random,
             on_found=self.found.append,
             find=lambda: responder,
+            is_published=is_published,
         )
         monkeypatch.setattr(module, "_open", lambda family: self.sockets[family])
 
@@ -109,9 +113,11 @@ def started(
     monkeypatch: pytest.MonkeyPatch,
     test: Callable[[Rig], Coroutine[Any, Any, None]],
     responder: Responder | None = None,
+    *,
+    is_published: bool = False,
 ) -> None:
     async def main() -> None:
-        rig = Rig(monkeypatch, responder)
+        rig = Rig(monkeypatch, responder, is_published=is_published)
         rig.mdns.start([ETH0])
         await asyncio.sleep(1.01)
         await test(rig)
@@ -251,8 +257,17 @@ def test_the_node_is_published_through_the_service_file_and_withdrawn(
         rig.mdns.follow([interface(2, "eth0", addresses=(InterfaceAddress("10.0.0.7", 24),))])
         assert "server=10.0.0.7:7000" in (tmp_path / "qpq.service").read_text()
 
-    started(monkeypatch, test, Responder("avahi", str(tmp_path), True))
+    started(monkeypatch, test, Responder(str(tmp_path), True))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_umdns_publishes_the_node_it_only_asks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def test(rig: Rig) -> None:
+        assert rig.mdns.status() == "one-shot queries, published by umdns"
+        assert rig.four.sent
+        assert os.listdir(tmp_path) == []
+
+    started(monkeypatch, test, Responder(str(tmp_path), True), is_published=True)
 
 
 def test_what_hinders_publishing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -261,14 +276,13 @@ def test_what_hinders_publishing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert rig.mdns.status().startswith("one-shot queries only, not published: cannot write")
 
     async def asleep(rig: Rig) -> None:
-        assert rig.mdns.status() == "umdns service file + one-shot queries (umdns does not seem to run)"
+        assert rig.mdns.status() == "avahi service file + one-shot queries (avahi does not seem to run)"
 
     async def alone(rig: Rig) -> None:
-        assert rig.mdns.status().endswith("neither avahi nor umdns is here")
+        assert rig.mdns.status().endswith("avahi is not here")
 
-    started(monkeypatch, unwritable, Responder("avahi", str(tmp_path / "gone"), True))
-    monkeypatch.setattr("qpq.discovery.service_files.reload_umdns", lambda: None)
-    started(monkeypatch, asleep, Responder("umdns", str(tmp_path), False))
+    started(monkeypatch, unwritable, Responder(str(tmp_path / "gone"), True))
+    started(monkeypatch, asleep, Responder(str(tmp_path), False))
     started(monkeypatch, alone)
 
 
@@ -282,7 +296,7 @@ def test_a_file_that_stays_behind_is_logged(
         monkeypatch.setattr("qpq.discovery.service_files.ServiceFile.withdraw", stays)
         assert rig.mdns.status()
 
-    started(monkeypatch, test, Responder("avahi", str(tmp_path), True))
+    started(monkeypatch, test, Responder(str(tmp_path), True))
     assert "it stays behind" in caplog.text
 
 

@@ -1,19 +1,16 @@
-"""The files through which avahi and umdns publish this node."""
+"""The file through which avahi publishes this node."""
 
 from __future__ import annotations
 
-import json
 import os
-import time
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 import pytest
 
 from qpq.crypto.identity import Identity, text_id
-from qpq.discovery import service_files
 from qpq.discovery.errors import PublishError
-from qpq.discovery.service_files import Responder, ServiceFile, avahi_file, find_responder, reload_umdns
+from qpq.discovery.service_files import Responder, ServiceFile, avahi_file, find_responder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +20,7 @@ NAME = text_id(OWN)[:16]
 
 
 def avahi(directory: Path, identity: Identity = OWN) -> ServiceFile:
-    return ServiceFile(Responder("avahi", str(directory), True), identity)
+    return ServiceFile(Responder(str(directory), True), identity)
 
 
 def test_avahi_gets_its_xml(tmp_path: Path) -> None:
@@ -44,24 +41,6 @@ def test_nothing_can_break_out_of_the_xml() -> None:
     root = ET.fromstring(avahi_file("a<b", 1, {"domain": "</txt-record>&\"'<x>"}))  # noqa: S314
     assert root.findtext("service/txt-record") == "domain=</txt-record>&\"'<x>"
     assert root.findtext("name") == "a<b"
-
-
-def test_umdns_gets_its_json_and_is_told_to_read_it(tmp_path: Path) -> None:
-    reloads: list[int] = []
-    file = ServiceFile(Responder("umdns", str(tmp_path), True), OWN, reload=lambda: reloads.append(1))
-    file.publish(7000, "10.0.0.1:7000", "ffxx")
-    assert json.loads((tmp_path / "qpq.json").read_text()) == {
-        "quicproquo_7000": {
-            "instance": NAME,
-            "service": "_quicproquo._udp.local",
-            "port": 7000,
-            "txt": ["ver=1", "server=10.0.0.1:7000", "domain=ffxx", f"id={text_id(OWN)}"],
-        }
-    }
-    file.withdraw()
-    assert (os.listdir(tmp_path), len(reloads)) == ([], 2)
-    file.withdraw()
-    assert len(reloads) == 2
 
 
 def test_an_unchanged_file_is_not_written_again(tmp_path: Path) -> None:
@@ -115,38 +94,14 @@ def process(proc: Path, number: str, name: str) -> None:
     (proc / number / "comm").write_text(name + "\n")
 
 
-def test_the_daemon_that_runs_is_chosen_else_the_one_whose_directory_is_there(tmp_path: Path) -> None:
-    proc, one, two, none = tmp_path / "proc", tmp_path / "avahi", tmp_path / "umdns", tmp_path / "none"
-    for directory in (proc, one, two, proc / "self", proc / "17"):
+def test_avahi_is_found_by_its_directory_and_seen_to_run_by_its_name(tmp_path: Path) -> None:
+    proc, services = tmp_path / "proc", tmp_path / "services"
+    for directory in (proc, services, proc / "self", proc / "17"):
         directory.mkdir()
-    paths = str(one), str(two), str(proc)
-    assert find_responder(*paths) == Responder("avahi", str(one), False)
+    paths = str(services), str(proc)
     process(proc, "1", "procd")
-    process(proc, "9", "umdns")
-    assert find_responder(*paths) == Responder("umdns", str(two), True)
+    assert find_responder(*paths) == Responder(str(services), False)
     process(proc, "10", "avahi-daemon")
-    assert find_responder(*paths) == Responder("avahi", str(one), True)
-    assert find_responder(str(none), str(two), str(none)) == Responder("umdns", str(two), False)
-    assert find_responder(str(none), str(none), str(proc)) is None
-
-
-def test_umdns_is_told_through_ubus_without_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = tmp_path / "told"
-    ubus = tmp_path / "ubus"
-    ubus.write_text(f"#!/bin/sh\nsleep 0.2; echo $* > {told}.new; mv {told}.new {told}; sleep 5\n")
-    ubus.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    begin = time.monotonic()
-    reload_umdns()
-    assert time.monotonic() - begin < 2
-    while not told.exists() and time.monotonic() - begin < 5:
-        time.sleep(0.02)
-    assert told.read_text() == "call umdns reload\n"
-
-
-def test_without_a_shell_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_shell(*_arguments: object) -> int:
-        raise FileNotFoundError(2, "No such file", "/bin/sh")
-
-    monkeypatch.setattr(service_files.os, "posix_spawn", no_shell)
-    reload_umdns()
+    assert find_responder(*paths) == Responder(str(services), True)
+    assert find_responder(str(services), str(tmp_path / "none")) == Responder(str(services), False)
+    assert find_responder(str(tmp_path / "none"), str(proc)) is None

@@ -11,7 +11,8 @@ import stat
 from qpq.errors import QpqError
 
 LOCK_NAME = "qpq.lock"
-_MAX_PID = 20
+_LOCKS = "/proc/locks"
+_MAX_READ = 1 << 16
 _PRIVATE = stat.S_IRWXU
 _PASSABLE = stat.S_IRWXU | stat.S_IXGRP
 
@@ -47,12 +48,15 @@ def prepare(path: str, group: int | None = None) -> None:
 
 
 class Lock:
-    """Holds ``qpq.lock`` in the data directory until ``release`` or the end of the process (flock(2))."""
+    """Holds ``qpq.lock`` in the data directory until ``release`` or the end of the process (flock(2)).
+
+    Nothing is written into the file: it may be on flash, and a node that cannot start is started every few seconds.
+    """
 
     __slots__ = ("_handle",)
 
     def __init__(self, data_dir: str) -> None:
-        """Take the lock and write our process id into the file. Raises DataDirBusyError or DataDirError."""
+        """Take the lock. Raises DataDirBusyError or DataDirError."""
         path = f"{data_dir.rstrip('/')}/{LOCK_NAME}"
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -60,13 +64,11 @@ class Lock:
             raise DataDirError(f"data_dir: {path} cannot be opened: {error.strerror}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
-            holder = os.pread(handle, _MAX_PID, 0).decode("ascii", "replace").strip()
+            holder = _holder(os.fstat(handle))
             os.close(handle)
             if error.errno in {errno.EAGAIN, errno.EACCES}:
-                who = f"process {holder}" if holder.isdigit() else "another process"
+                who = f"process {holder}" if holder else "another process"
                 raise DataDirBusyError(
                     f"a daemon ({who}) uses {data_dir} already; stop it, or give this one another --data-dir"
                 ) from None
@@ -76,3 +78,15 @@ class Lock:
     def release(self) -> None:
         """Give the lock back; the file stays, since removing it would let two daemons hold two files."""
         os.close(self._handle)
+
+
+def _holder(file: os.stat_result) -> str:
+    """Return the number of the process that holds a lock on a file (proc(5)); empty: it is not known here."""
+    device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    try:
+        with open(_LOCKS, "rb") as locks:
+            rows = [line.split() for line in locks.read(_MAX_READ).decode("ascii", "replace").splitlines()]
+    except OSError:
+        return ""
+    # a number, FLOCK, ADVISORY, WRITE, the process (0: of another namespace), the file, from, to
+    return next((row[-4] for row in rows if "FLOCK" in row and row[-3] == device and row[-4] != "0"), "")

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from qpq.crypto.identity import Address, Identity
     from qpq.daemon.client_port import ClientPort
-    from qpq.daemon.control import Handlers as Table
     from qpq.daemon.federating import Federating
     from qpq.daemon.handlers import Handlers
     from qpq.daemon.options import Config
@@ -95,8 +94,9 @@ class Node:
         if self.keyring.exposed:
             self.log.warning("%s could be read by others until now; its mode is 0600 again", self.keyring.path)
         self._open_store()
-        self._make_core()
+        self._measure()
         self._listen()
+        self._make_core()
         await self.protection.begin()
         await self._open_control()
         self._wake_core()
@@ -117,9 +117,10 @@ class Node:
         self.published.end()
         goodbye = [] if self._looking is None else [self._stop_discovery(self._looking, until)]
         await asyncio.gather(*goodbye, *([self.control.stop()] if "control" in self._parts_up else []))
-        if "links" in self._parts_up:
+        if "core" in self._parts_up:
             self.shell.put(events.Shutdown())
             self.shell.close()
+        if "links" in self._parts_up:
             await self.links.close_all(max(0.0, min(DRAIN_SECONDS, until - self.now())))
         if "store" in self._parts_up:
             if self.saver is not None:
@@ -270,7 +271,7 @@ class Node:
         self.kept = self.saver.keeper if self.saver is not None else self.store
         self._parts_up.append("store")
 
-    def _make_core(self) -> None:
+    def _measure(self) -> None:
         found = memory.read()
         allowed = memory.limits(found)
         self.limits = Limits.sized(
@@ -283,35 +284,34 @@ class Node:
             self.log.warning("%d MB of memory are available: this node is a leaf and carries nothing", megabytes)
         if self.saver is not None:
             self.limits = self.saver.narrowed(self.limits)
-        boot = self.kept.next_boot()
-        self.core = Core(self.keyring.node, boot=boot, random=os.urandom, limits=self.limits, role=self.role)
+
+    def _make_core(self) -> None:
+        self.boot = self.kept.next_boot()  # writes to flash: where no port is had, procd starts the node every 10 s
+        self.core = Core(self.keyring.node, boot=self.boot, random=os.urandom, limits=self.limits, role=self.role)
         self.core.restore(self.store.restore())
-        self.boot = boot
+        self.shell = Shell(self.core, self.kept, self.links, self, group=self.durable)
+        self._parts_up.append("core")
 
     def _listen(self) -> None:
         self.links = Endpoint(self.keyring.node, self._link_event, LinkLimits.sized(max_links=self.limits.max_links))
-        self.shell = Shell(self.core, self.kept, self.links, self, group=self.durable)
-        self._parts_up.append("links")
         try:
             self.links.listen(self.config.listen)
         except QpqError as error:
             self.bound.append(doctor_data.Bound("links", self.config.listen, str(error)))
             raise
+        self._parts_up.append("links")
         self.bound.append(doctor_data.Bound("links", f"UDP port {self.links.port}"))
 
     async def _open_control(self) -> None:
         self.control = ControlServer(
             self.config.socket,
-            self._commands,
+            lambda: self.handlers.table(),  # noqa: PLW0108 (not before somebody asks)
             log=self.log,
             user_exists=lambda name: any(user.name == name for user in self.keyring.users),
             group=group_id(self.config.socket_group),
         )
         await self.control.start()
         self._parts_up.append("control")
-
-    def _commands(self) -> Table:
-        return self.handlers.table()
 
     def _wake_core(self) -> None:
         self._check_clock()
@@ -336,7 +336,7 @@ class Node:
             identity=self.keyring.node.identity,
             port=self.links.port,
             boot=self.boot,
-            mdns=MdnsMode.AUTO if config.mdns else MdnsMode.OFF,
+            mdns=(MdnsMode.ASK if config.umdns else MdnsMode.AUTO) if config.mdns else MdnsMode.OFF,
             beacon=config.beacon,
             group=config.group,
             interfaces=config.mesh_interface,

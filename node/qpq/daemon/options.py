@@ -90,6 +90,17 @@ OPTIONS: tuple[Option, ...] = (
         env_negative="QPQ_NO_MDNS",
     ),
     Option(
+        name="umdns",
+        kind=Kind.BOOL,
+        default=False,
+        help="Let OpenWrt's umdns publish the node, to whom the init script has told of it; by mDNS it only asks then.",
+        flag="--umdns",
+        negative="--no-umdns",
+        env="QPQ_UMDNS",
+        env_negative="QPQ_NO_UMDNS",
+        uci=False,
+    ),
+    Option(
         name="beacon",
         kind=Kind.BOOL,
         default=True,
@@ -346,6 +357,7 @@ class Config:
     peer: tuple[str, ...] = ()
     client_port: bool = False
     mdns: bool = True
+    umdns: bool = False
     beacon: bool = True
     group: bool = True
     mesh_interface: tuple[str, ...] = ()

@@ -12,17 +12,16 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Identity
 
 AVAHI_DIR: Final = "/etc/avahi/services"
-UMDNS_DIR: Final = "/etc/umdns"
 _MAX_PORT: Final = 0xFFFF
 _MAX_DOMAIN: Final = 200
 
 
 class MdnsMode(Enum):
-    """How to take part in mDNS; FILES never imports zeroconf (4 MB less)."""
+    """How to take part in mDNS; ASK never imports zeroconf (4 MB less), and somebody else publishes the node."""
 
     OFF = "off"
     AUTO = "auto"
-    FILES = "files"
+    ASK = "ask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class DiscoveryConfig:
 
     ``port`` is the UDP port of our links, ``interfaces`` names those of the mesh beacon (empty: all),
     ``group_interfaces`` those where the client group is used instead, ``mdns_interfaces`` those of mDNS (empty: all),
-    ``domain`` the local domain told by mDNS, the directories those of avahi's and umdns's service files.
+    ``domain`` the local domain told by mDNS, ``avahi_dir`` where avahi's service files lie.
     """
 
     identity: Identity
@@ -45,7 +44,6 @@ class DiscoveryConfig:
     mdns_interfaces: tuple[str, ...] = ()
     domain: str = "local"
     avahi_dir: str = AVAHI_DIR
-    umdns_dir: str = UMDNS_DIR
 
     def __post_init__(self) -> None:
         """Refuse what no record can carry; raises DiscoveryError."""

@@ -167,7 +167,8 @@ class Discovery:
             *self._mdns_arguments(),
             random=self._random,
             on_found=self._on_found,
-            find=lambda: find_responder(config.avahi_dir, config.umdns_dir),
+            find=lambda: find_responder(config.avahi_dir),
+            is_published=config.mdns is MdnsMode.ASK,
         )
         try:
             fallback.start(self._mdns_interfaces())

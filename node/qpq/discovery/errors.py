@@ -22,7 +22,7 @@ class MdnsUnavailableError(DiscoveryError):
 
 
 class PublishError(DiscoveryError):
-    """The service file of avahi or umdns cannot be written; the message names the file and the reason."""
+    """The service file of avahi cannot be written; the message names the file and the reason."""
 
 
 class NameTakenError(DiscoveryError):

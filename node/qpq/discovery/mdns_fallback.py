@@ -1,7 +1,7 @@
 """Finds other nodes by one-shot multicast DNS queries, for machines where port 5353 is somebody else's.
 
 RFC 6762 section 5.1: a query from an ephemeral port, answered by unicast to that port. What is
-published of us goes through the file of the daemon that has the port (service_files).
+published of us goes through avahi's file (service_files), or is umdns's affair.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class OneShotMdns:
         random: Callable[[], float],
         on_found: Callable[[PeerFound], None],
         find: Callable[[], Responder | None] = find_responder,
+        is_published: bool = False,
     ) -> None:
+        """``is_published``: somebody else publishes the node already."""
         self._identity = identity
         self._port = port
         self._domain = domain
@@ -69,6 +71,7 @@ class OneShotMdns:
         self._random = random
         self._on_found = on_found
         self._find = find
+        self._is_published = is_published
         self._responder: Responder | None = None
         self._file: ServiceFile | None = None
         self._problem = ""
@@ -86,7 +89,7 @@ class OneShotMdns:
     def start(self, interfaces: Iterable[Interface]) -> None:
         """Open the sockets and begin; raises DiscoveryError when there is not one socket to be had."""
         self._loop = asyncio.get_running_loop()
-        self._responder = self._find()
+        self._responder = None if self._is_published else self._find()
         self._file = None if self._responder is None else ServiceFile(self._responder, self._identity)
         for family in (socket.AF_INET6, socket.AF_INET):
             with suppress(OSError):
@@ -130,12 +133,14 @@ class OneShotMdns:
 
     def status(self) -> str:
         """Say what this does."""
+        if self._is_published:
+            return "one-shot queries, published by umdns"
         if self._responder is None:
-            return "one-shot queries only, not published: port 5353 is taken and neither avahi nor umdns is here"
+            return "one-shot queries only, not published: port 5353 is taken and avahi is not here"
         if self._problem:
             return f"one-shot queries only, not published: {self._problem}"
-        note = "" if self._responder.running else f" ({self._responder.name} does not seem to run)"
-        return f"{self._responder.name} service file + one-shot queries{note}"
+        note = "" if self._responder.running else " (avahi does not seem to run)"
+        return f"avahi service file + one-shot queries{note}"
 
     def _publish(self) -> None:
         if self._file is None:

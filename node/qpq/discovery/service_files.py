@@ -1,25 +1,23 @@
-"""Publishes this node through the mDNS daemon that already runs: a file for avahi or for OpenWrt's umdns."""
+"""Publishes this node through avahi where that runs already: a file for it; umdns is told by the init script."""
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from qpq.discovery.config import AVAHI_DIR, UMDNS_DIR
+from qpq.discovery.config import AVAHI_DIR
 from qpq.discovery.dnssd import SERVICE_TYPE, instance_name, text_entries
 from qpq.discovery.errors import PublishError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from qpq.crypto.identity import Identity
 
 MAX_PROCESSES: Final = 4096
-_NAMES = {"avahi-daemon": "avahi", "umdns": "umdns"}
+_NAME = "avahi-daemon"
 _MODE = 0o644
-_RELOAD = "ubus call umdns reload >/dev/null 2>&1 </dev/null &"
 _TYPE = SERVICE_TYPE.removesuffix(".local.")
 _AVAHI = """<?xml version="1.0" standalone='no'?>
 <!DOCTYPE service-group SYSTEM "avahi-service.dtd">
@@ -36,53 +34,41 @@ _AVAHI = """<?xml version="1.0" standalone='no'?>
 
 @dataclass(frozen=True, slots=True)
 class Responder:
-    """An mDNS daemon of this machine: its name, where it reads files, whether it was seen to run."""
+    """An avahi of this machine: where it reads files, and whether it was seen to run."""
 
-    name: str
     directory: str
     running: bool
 
 
-def find_responder(avahi_dir: str = AVAHI_DIR, umdns_dir: str = UMDNS_DIR, proc: str = "/proc") -> Responder | None:
-    """Return the daemon to publish through: a running one, else one whose directory is there, avahi before umdns."""
-    running = _running(proc)
-    there = [
-        Responder(name, directory, name in running)
-        for name, directory in (("avahi", avahi_dir), ("umdns", umdns_dir))
-        if os.path.isdir(directory)
-    ]
-    return next((responder for responder in there if responder.running), next(iter(there), None))
+def find_responder(directory: str = AVAHI_DIR, proc: str = "/proc") -> Responder | None:
+    """Return the avahi to publish through; None: there is none."""
+    return Responder(directory, _is_running(proc)) if os.path.isdir(directory) else None
 
 
 class ServiceFile:
-    """The file that makes ``responder`` publish this node; ``reload`` tells umdns, which watches nothing."""
+    """The file that makes ``responder`` publish this node; avahi sees by itself when it comes, changes and goes."""
 
-    def __init__(self, responder: Responder, identity: Identity, *, reload: Callable[[], None] | None = None) -> None:
+    def __init__(self, responder: Responder, identity: Identity) -> None:
         self._responder = responder
         self._identity = identity
-        self._reload = reload or reload_umdns
         self._content = b""
         self.path = ""
 
     def publish(self, port: int, server: str, domain: str) -> None:
         """Write the file unless it says so already; raises PublishError."""
-        entries = text_entries(self._identity, server, domain)
-        avahi = self._responder.name == "avahi"
         name = instance_name(self._identity)
-        content = avahi_file(name, port, entries) if avahi else umdns_file(name, port, entries)
+        content = avahi_file(name, port, text_entries(self._identity, server, domain))
         if content == self._content:
             return
         try:
-            self.path = self.path or self._free_path(name, ".service" if avahi else ".json")
+            self.path = self.path or self._free_path(name)
             _replace(self.path, content)
         except OSError as error:
             raise PublishError(
                 f"cannot write {error.filename or self.path}: {error.strerror}; let the daemon's user write to "
-                f"{self._responder.directory}, or stop {self._responder.name} so that UDP port 5353 is free"
+                f"{self._responder.directory}, or stop avahi so that UDP port 5353 is free"
             ) from error
         self._content = content
-        if not avahi:
-            self._reload()
 
     def withdraw(self) -> None:
         """Remove the file; may be called twice. Raises PublishError when it stays behind."""
@@ -95,18 +81,16 @@ class ServiceFile:
             return
         except OSError as error:
             raise PublishError(f"{path} stays behind ({error.strerror}): remove it") from error
-        if self._responder.name != "avahi":
-            self._reload()
 
-    def _free_path(self, name: str, suffix: str) -> str:
+    def _free_path(self, name: str) -> str:
         """Return qpq.service, or with the id in it while another node of this machine has that one."""
-        plain = os.path.join(self._responder.directory, "qpq" + suffix)
+        plain = os.path.join(self._responder.directory, "qpq.service")
         try:
             with open(plain, "rb") as file:
                 taken = name.encode() not in file.read(1 << 16)
         except FileNotFoundError:
             taken = False
-        return os.path.join(self._responder.directory, f"qpq-{name}{suffix}") if taken else plain
+        return os.path.join(self._responder.directory, f"qpq-{name}.service") if taken else plain
 
 
 def avahi_file(name: str, port: int, entries: Mapping[str, str]) -> bytes:
@@ -115,45 +99,21 @@ def avahi_file(name: str, port: int, entries: Mapping[str, str]) -> bytes:
     return _AVAHI.format(name=_escape(name), type=_TYPE, port=port, records=records).encode()
 
 
-def umdns_file(name: str, port: int, entries: Mapping[str, str]) -> bytes:
-    """Return the JSON of a service for umdns (its service.c reads instance, service, port and txt)."""
-    service = {
-        "instance": name,
-        "service": f"{_TYPE}.local",
-        "port": port,
-        "txt": [f"{key}={value}" for key, value in entries.items()],
-    }
-    return json.dumps({f"quicproquo_{port}": service}).encode() + b"\n"
-
-
-def reload_umdns() -> None:
-    """Let umdns read its files again by ``ubus call umdns reload``, not waited for; without ubus nothing happens.
-
-    The child is a grandchild of ours in effect: ``sh`` puts it in the background and ends at once.
-    """
-    try:
-        shell = os.posix_spawn("/bin/sh", ["sh", "-c", _RELOAD], dict(os.environ))
-    except OSError:
-        return
-    os.waitpid(shell, 0)
-
-
-def _running(proc: str) -> set[str]:
-    """Return which of the daemons run (Linux names of processes, at most MAX_PROCESSES of them looked at)."""
-    found: set[str] = set()
+def _is_running(proc: str) -> bool:
+    """Whether avahi runs (Linux names of processes, at most MAX_PROCESSES of them looked at)."""
     try:
         processes = [entry for entry in os.listdir(proc) if entry.isdigit()][:MAX_PROCESSES]
     except OSError:
-        return found
+        return False
     for process in processes:
         try:
             with open(os.path.join(proc, process, "comm"), encoding="utf-8", errors="replace") as file:
                 name = file.read(64).strip()
         except OSError:
             continue
-        if name in _NAMES:
-            found.add(_NAMES[name])
-    return found
+        if name == _NAME:
+            return True
+    return False
 
 
 def _replace(path: str, content: bytes) -> None:

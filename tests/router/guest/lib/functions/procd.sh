@@ -57,7 +57,8 @@ procd_close_service() {
 		fi
 		_procd_stop "$name"
 		mv "$file" "$dir/$name"
-		setsid /sbin/procd-instance "$_service" "$name" </dev/null >/dev/null 2>&1 &
+		# procd itself ignores no signal, as rc.common's restart has its shell do.
+		(trap - TERM && exec setsid /sbin/procd-instance "$_service" "$name") </dev/null >/dev/null 2>&1 &
 		echo $! >"$dir/$name.pid"
 	done
 	rm -rf "$dir/next"
