@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import heapq
 import itertools
+import os
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 import qpq.link.imports  # noqa: F401 (before aioquic, as in a node: see qpq.link.imports)
 
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
     from qpq.mesh.events import Event
     from qpq.wire.frames import Frame
 
+STAND_INS = os.environ.get("QPQ_SHIMS") == "1"
+needs_cryptography = pytest.mark.skipif(STAND_INS, reason="it makes what only the real package cryptography makes")
+
 NEVER = float("inf")
 CHACHA = [CipherSuite.CHACHA20_POLY1305_SHA256]
 
@@ -49,6 +56,21 @@ CURVES = {
 tls.ec.generate_private_key = ec.generate_private_key
 tls.GROUP_TO_CURVE.update(CURVES)
 tls.CURVE_TO_GROUP.update({curve: group for group, curve in CURVES.items()})
+
+
+def _on_x25519(make: Callable[..., None]) -> Callable[..., None]:
+    """Return what makes a TLS context, but for the curves, which stand-ins for packages do not have."""
+
+    @wraps(make)
+    def init(self: tls.Context, *arguments: Any, **options: Any) -> None:
+        make(self, *arguments, **options)
+        self._supported_groups = [tls.Group.X25519]
+
+    return init
+
+
+if STAND_INS:
+    tls.Context.__init__ = _on_x25519(tls.Context.__init__)  # type: ignore[method-assign]
 
 
 def secret(name: str) -> SecretIdentity:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
-from link_world import secret
+from link_world import needs_cryptography, secret
 
 from qpq.crypto.identity import SecretIdentity
 from qpq.link.certificates import MAX_CERTIFICATE, identity_of, make_certificate, sole_identity
@@ -36,6 +36,7 @@ def test_the_same_identity_gives_the_same_certificate() -> None:
     assert len(DER) == 212
 
 
+@needs_cryptography
 @given(st.binary(min_size=32, max_size=32))
 def test_a_real_library_reads_it_and_believes_its_signature(seed: bytes) -> None:
     owner = SecretIdentity(seed)
@@ -59,6 +60,7 @@ def test_openssl_reads_it_too() -> None:
     assert "Not After : Dec 31 23:59:59 9999 GMT" in shown
 
 
+@needs_cryptography
 def test_a_certificate_of_another_maker_is_read() -> None:
     assert identity_of(foreign(Ed25519PrivateKey.from_private_bytes(ANNA.seed), None)) == ANNA.identity
 
@@ -72,6 +74,7 @@ def foreign(key: Any, algorithm: Any) -> bytes:
     return builder.sign(key, algorithm).public_bytes(Encoding.DER)
 
 
+@needs_cryptography
 def test_another_kind_of_key_is_refused() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     der = foreign(key, hashes.SHA256())

@@ -16,7 +16,18 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from link_world import CHACHA, Node, Plain, Shown, World, host, linked, plain_configuration, secret
+from link_world import (
+    CHACHA,
+    Node,
+    Plain,
+    Shown,
+    World,
+    host,
+    linked,
+    needs_cryptography,
+    plain_configuration,
+    secret,
+)
 
 from qpq.link.certificates import make_certificate
 from qpq.link.connection import P2P_ALPN
@@ -111,6 +122,7 @@ def test_several_certificates_are_refused(caplog: pytest.LogCaptureFixture) -> N
     assert client.ended.error_code == alert(AlertDescription.bad_certificate)
 
 
+@needs_cryptography
 def test_a_key_that_is_not_ed25519_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
 
@@ -165,6 +177,7 @@ def test_a_certificate_two_readers_would_read_differently_is_refused(
     refused(caplog, ben, "a certificate that can be read in two ways", "refused_certificate")
 
 
+@needs_cryptography
 def test_a_foreign_certificate_of_an_ed25519_key_is_welcome() -> None:
     key = Ed25519PrivateKey.from_private_bytes(MALLORY.seed)
     _, ben, client = visit(shown=Shown([certificate_of(key)], key))
@@ -198,6 +211,7 @@ def test_aes_is_not_spoken(caplog: pytest.LogCaptureFixture) -> None:
     refused(caplog, ben, "No supported cipher suite", "refused_handshake")
 
 
+@needs_cryptography
 def test_other_groups_than_x25519_are_not_spoken(caplog: pytest.LogCaptureFixture) -> None:
     class Nist(QuicConnection):
         def _initialize(self, peer_cid: bytes) -> None:
