@@ -387,9 +387,9 @@ def test_a_state_that_could_not_be_written_is_told_all_the_same() -> None:
     station.join()
     station.post()
     station.clear()
-    operation = OutboxState(USER.address, b"m" * 16, State.RELAYED, 1)
-    station.tell(events.PersistFailed((operation,), "the disk is full"))
-    assert states(station) == [(State.RELAYED, 1)]
+    operations = [OutboxState(USER.address, b"m" * 16, state, 1) for state in (State.RELAYED, State.EXPIRED)]
+    station.tell(events.PersistFailed(tuple(operations), "the disk is full"))
+    assert states(station) == [(State.EXPIRED, 1)], "the other was told before it was to be written"
 
 
 def test_a_refusal_changes_no_state() -> None:

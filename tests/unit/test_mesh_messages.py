@@ -551,6 +551,17 @@ def test_custody_is_shown_as_relayed_and_a_receipt_ends_it() -> None:
     assert bert.delivered == []
 
 
+def test_who_hears_of_custody_and_of_the_receipt_at_once_is_told_both_in_that_order() -> None:
+    world, anna, _, message = sending()
+    (sent,) = [frame for _, _, frame in world.frames if isinstance(frame, Transfer)]
+    (number,) = anna.wires
+    custody = Custody(((envelope_id(sent.envelope), CustodyCode.ACCEPTED),))
+    receipt = Receipt(((message, envelope_hash(sent.envelope)),))
+    world.tell(anna, events.FramesReceived(number, (custody, receipt)))
+    assert anna.states[anna.user.address, message] == [State.QUEUED, State.RELAYED, State.DELIVERED]
+    assert state(anna, message) is State.DELIVERED
+
+
 def test_a_relayed_message_stays_relayed_over_a_restart() -> None:
     world, anna, _, message = sending()
     answer(world, anna, message, CustodyCode.ACCEPTED)

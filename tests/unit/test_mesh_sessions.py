@@ -1184,10 +1184,13 @@ def test_a_state_that_could_not_be_written_is_told_with_how_the_message_is_seale
         return effects
 
     core(first).handle = listen  # type: ignore[method-assign]
+    world.send(first, last.user.address, "two", ttl=20)
+    world.run(5.0)
+    assert told == [(State.QUEUED, True), (State.RELAYED, True)]
+    told.clear()
     failing.fails = OutboxState
-    world.send(first, last.user.address, "two")
     world.run(30.0)
-    assert (failing.times, told) == (0, [(State.QUEUED, True), (State.RELAYED, True), (State.RELAYED, True)])
+    assert (failing.times, told) == (0, [(State.EXPIRED, True), (State.EXPIRED, True)])
 
 
 def test_keys_without_a_one_time_prekey_begin_a_session_too() -> None:

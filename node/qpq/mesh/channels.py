@@ -189,14 +189,16 @@ class Channels:
         row = self._own.get(held.envelope_id)
         if row is not None:
             self._own[held.envelope_id] = replace(row, state=State.RELAYED, copies=held.copies)
-            self._told(row, State.RELAYED, held.copies)
+            self._effects.persist(OutboxState(row.user, row.message_id, State.RELAYED, held.copies))
+            self._effects.do(StateChanged(row.user, row.message_id, State.RELAYED, held.copies))
 
     def over(self, held: Held) -> None:
         """Note that a broadcast of a local user is kept no longer: one that nobody took has come to nothing."""
         self._flooding.over(held)
         row = self._own.pop(held.envelope_id, None)
         if row is not None and row.state is State.QUEUED:
-            self._told(row, State.EXPIRED, 0)
+            self._effects.persist(OutboxState(row.user, row.message_id, State.EXPIRED, 0))
+            self._effects.after(StateChanged(row.user, row.message_id, State.EXPIRED, 0))
 
     # --- what other domains bring, and what the store gives back ------------------------------------------
 
@@ -387,10 +389,6 @@ class Channels:
         if lot:
             self._recalling = True
             self._effects.do(Recall(tuple(lot)))
-
-    def _told(self, row: MessageRow, state: State, copies: int) -> None:
-        self._effects.persist(OutboxState(row.user, row.message_id, state, copies))
-        self._effects.after(StateChanged(row.user, row.message_id, state, copies))
 
     def _refuse(self, event: SendBroadcast, reason: str) -> None:
         self._effects.count(counters.MESSAGE_REFUSED)

@@ -101,11 +101,13 @@ class Posting:
     # --- what becomes of it ----------------------------------------------------------------------
 
     def relayed(self, message: Outgoing) -> None:
-        """A neighbour has taken a message to carry it on."""
+        """A neighbour has taken a message to carry it on; told at once, for its receipt will be, and may come now."""
         message.relays += 1
         message.state = State.RELAYED
+        user, message_id, copies = message.sender, message.message_id, message.relays
         self._effects.count(counters.MESSAGE_RELAYED)
-        self._change(message, State.RELAYED)
+        self._effects.persist(OutboxState(user, message_id, State.RELAYED, copies))
+        self._effects.do(StateChanged(user, message_id, State.RELAYED, copies, message.post_quantum))
 
     def confirmed(self, message: Outgoing) -> None:
         """A message has been delivered."""

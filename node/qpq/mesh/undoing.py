@@ -61,6 +61,10 @@ _SMALL = (
 """What is true, and what a store without room still takes, whatever else of its transaction did not fit."""
 
 
+_TOLD = (State.RELAYED, State.DELIVERED)
+"""States that are told before they are written."""
+
+
 class Undoing:
     """Takes PersistFailed: what was to be kept is not, its sender is told; what was to be forgotten stays forgotten.
 
@@ -127,7 +131,7 @@ class Undoing:
         for operation in event.operations:
             if isinstance(operation, OutboxInsert):
                 self._outbox_insert(operation, event.reason, now)
-            elif isinstance(operation, OutboxState) and operation.state is not State.DELIVERED:  # that has been told
+            elif isinstance(operation, OutboxState) and operation.state not in _TOLD:
                 user, message_id = operation.user, operation.message_id
                 how = self._posting.post_quantum(user, message_id)
                 told = StateChanged(user, message_id, operation.state, operation.copies, how)
