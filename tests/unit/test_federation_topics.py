@@ -185,6 +185,22 @@ def test_a_mesh_without_room_is_asked_again_later() -> None:
     run(scenario)
 
 
+def test_a_mesh_that_does_not_answer_holds_no_call_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qpq.rpc.service.HANDLE_S", 0.1)
+
+    async def scenario() -> None:
+        aachen, berlin = sharing()
+        berlin.slow = 60.0
+        async with domains(aachen, berlin):
+            with pytest.raises(CallOverloaded, match="relayEnqueue took too long here"):
+                await ask(aachen, B, encode_outside(OutsideBroadcast(B, A, broadcast(1))))
+            berlin.slow = 0.0
+            await ask(aachen, B, encode_outside(OutsideBroadcast(B, A, broadcast(1))))
+            assert taken(berlin) == [broadcast(1)]
+
+    run(scenario)
+
+
 def test_broadcasts_leave_the_queue_of_a_domain_to_messages() -> None:
     async def scenario() -> None:
         aachen = Domain(A, max_bytes=1 << 20)

@@ -322,6 +322,24 @@ def test_answers_wait_while_a_client_does_not_take_what_it_was_sent() -> None:
     run(test)
 
 
+def test_calls_end_that_wait_for_a_client_who_takes_nothing_and_a_wait_for_messages_may_be_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("qpq.rpc.service", "qpq.home.visit"):
+        monkeypatch.setattr(f"{module}.HANDLE_S", 0.05)
+
+    async def test(world: World) -> None:
+        assert await world.bert.seqs("fetchWait", timeoutMs=150) == []
+        await world.bert.call("ack")
+        world.bert.far.is_full = True
+        with pytest.raises(CallOverloaded, match="fetch took too long here"):
+            await world.bert.seqs()
+        world.bert.far.is_full = False
+        assert await world.bert.seqs() == []
+
+    run(test)
+
+
 def test_a_wait_that_ends_while_the_client_is_slow_answers_later_with_what_there_is_then() -> None:
     async def test(world: World) -> None:
         waiting = asyncio.create_task(world.bert.seqs("fetchWait", timeoutMs=10_000))

@@ -162,6 +162,37 @@ def test_a_call_that_takes_too_long_is_given_up_there_too() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_handler_has_a_deadline_of_its_own_whatever_the_caller_waits(
+    monkeypatch: pytest.MonkeyPatch, *, own: bool
+) -> None:
+    monkeypatch.setattr("qpq.rpc.service.HANDLE_S", 30.0 if own else 0.05)
+
+    async def main() -> None:
+        desk = Desk()
+        handlers = {"federationHealth": desk.health, "relayEnqueue": desk.enqueue}
+        service = Service(FEDERATION_SERVICE, handlers, {"relayEnqueue": 0.05} if own else None)
+        caller, callee = pipe(None, service)
+        with pytest.raises(CallOverloaded, match="relayEnqueue took too long here: try again later"):
+            await caller.call(ENQUEUE, {}, timeout=20)
+        assert (desk.cancelled, callee.running) == (1, 0)
+        assert (await caller.call(HEALTH, {}, timeout=5)).text("status") == "ok"
+
+    asyncio.run(main())
+
+
+def test_a_handler_that_waits_in_vain_for_something_else_is_a_fault_of_ours() -> None:
+    async def fail(_params: Fields) -> Values:
+        raise TimeoutError
+
+    async def main() -> None:
+        caller, _ = pipe(None, Service(FEDERATION_SERVICE, {"relayEnqueue": fail}))
+        with pytest.raises(CallFailed, match="internal error"):
+            await caller.call(ENQUEUE, {})
+
+    asyncio.run(main())
+
+
 def test_a_caller_that_is_cancelled_cancels_the_handler() -> None:
     async def test(caller: RpcSession, callee: RpcSession, desk: Desk) -> None:
         call = asyncio.create_task(caller.call(ENQUEUE, {}))

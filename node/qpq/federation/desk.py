@@ -75,7 +75,7 @@ class Desk:
 
     def service(self, caller: str) -> Service:
         """Return what a relay of the domain ``caller`` may call."""
-        return Service(FEDERATION_SERVICE, {name: self._handler(name, caller) for name in _METHODS})
+        return Service(FEDERATION_SERVICE, {name: self._handler(name, caller) for name in _METHODS}, _DEADLINES)
 
     def _handler(self, name: str, caller: str) -> Handler:
         method = _METHODS[name]
@@ -256,6 +256,8 @@ _METHODS: Final[dict[str, Callable[[Desk, str, Fields], Awaitable[Values]]]] = {
     "proxyResolveUser": Desk.proxy_resolve_user,
     "federationHealth": Desk.federation_health,
 }
+_DEADLINES: Final = {"relayBatchEnqueue": 60.0}
+"""Seconds for up to 64 messages, where that is more than for one."""
 _SERIES: Final = {
     "relayEnqueue": "federation_enqueue_seconds",
     "relayBatchEnqueue": "federation_batch_seconds",

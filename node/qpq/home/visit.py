@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from qpq.rpc.binding import RpcBinding
-from qpq.rpc.service import Service
+from qpq.rpc.service import HANDLE_S, Service
 from qpq.rpc.session import RpcSession
 from qpq.wire.delivery import make_proof, message_id
 from qpq.wire.rpc_errors import CallFailed, CallOverloaded, CallUnimplemented
@@ -56,7 +56,8 @@ class Visit(RpcBinding):
             "publishEndpoint": self._publish_endpoint,
             "resolveEndpoint": self._resolve_endpoint,
         }
-        self.session = RpcSession(self, Service(NODE_SERVICE, {**later, **offered}), home.rpc_limits)
+        deadlines = {"fetchWait": home.limits.wait_s + HANDLE_S}
+        self.session = RpcSession(self, Service(NODE_SERVICE, {**later, **offered}, deadlines), home.rpc_limits)
         self.session.max_message = home.limits.stranger
 
     # the stream
