@@ -130,7 +130,7 @@ class Ratchet:
         if self.sending:
             count = min(count, MAX_NUMBER - self.sent)
             for _ in range(count):
-                self.sending, _key = _next(self.sending)
+                self.sending = primitives.hmac_sha256(self.sending, _CHAIN)
             self.sent += count
 
     def knows(self, ratchet_key: bytes) -> bool:

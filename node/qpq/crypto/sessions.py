@@ -8,7 +8,7 @@ ChaCha20-Poly1305 with the binding of the agreement and the header as associated
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from qpq.crypto import agreement, primitives, session_state
@@ -69,6 +69,12 @@ class Opened:
 
     plaintext: bytes
     _looked: Looked = field(repr=False)
+
+    @property
+    def is_next(self) -> bool:
+        """Whether it was the next one of a chain that goes on: a state from before it opens what comes behind it."""
+        looked = self._looked
+        return bool(looked.chain) and looked.step is None and not looked.skipped
 
 
 class Session:
@@ -193,8 +199,20 @@ class Session:
         """Leave out ``count`` (0..256) numbers of what is sent next: a restored state may not know the last ones."""
         self._ratchet.jump(count)
 
-    def encode(self) -> bytes:
-        """Return the state for the store, all of it secret; mostly under 500 bytes."""
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next message that is sent belongs to the same chain as the one before."""
+        return bool(self._ratchet.sending)
+
+    def encode(self, ahead: int = 0) -> bytes:
+        """Return the state for the store, all of it secret; mostly under 500 bytes.
+
+        With ``ahead`` (0..256) it is that after so many more messages sent, so that these need not be written.
+        """
+        ratchet = self._ratchet
+        if ahead:
+            ratchet = replace(ratchet)
+            ratchet.jump(ahead)
         return session_state.encode(
             State(
                 self.session_id,
@@ -203,7 +221,7 @@ class Session:
                 self._ephemeral,
                 self._opening,
                 self.last_step,
-                self._ratchet,
+                ratchet,
             )
         )
 

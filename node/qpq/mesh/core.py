@@ -341,6 +341,7 @@ class Core:
     def _shutdown(self, _event: events.Shutdown, now: float) -> None:
         self._neighbours.close_all(now)
         self._deposits.settle()
+        self._sessions.settle()
         self._effects.persist(self._clock.checkpoint(now))
         self._stopped = True
 

@@ -69,6 +69,8 @@ class Due(IntEnum):
     """A message (envelope id) for another domain is to be looked at: sent, sent once more, or forgotten."""
     LOOKUP = 15
     """A lookup (token) had to be answered by now."""
+    SESSIONS = 16
+    """Sessions in which messages were opened are to be stored (no key)."""
 
 
 Timer: TypeAlias = tuple[Due, int | bytes]
@@ -91,6 +93,7 @@ def due_table(machines: Machines) -> dict[Due, Callable[[Any, float], None]]:
         Due.LOOKUP: machines.crossings.lookup_due,
         Due.KEYS: machines.giving.due,
         Due.KEYS_WAIT: machines.asking.wait_due,
+        Due.SESSIONS: machines.sessions.due,
         Due.PREKEYS: machines.sessions.prekeys.due,
         Due.ROUTES: machines.routing.telling.due,
         Due.ROUTE_HOLD: machines.routing.hearing.hold_due,

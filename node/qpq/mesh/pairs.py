@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 PAIR_SESSIONS = 4
 """Sessions of one user with one peer: both may begin at once, and old ones may still bring messages."""
+AHEAD = 8
+"""Messages that a session may send after it was written, before it must be again; a crash leaves out their numbers."""
+BEHIND = 32
+"""Messages that it may open so; whoever comes back without them finds the keys of what follows all the same."""
 
 _THEIRS, _OURS, _RETIRED = 1, 2, 4
 _FLAGS = 3
@@ -27,10 +31,13 @@ class Kept:
 
     ``theirs``: the peer has written in it, ``ours``: the user has; ``retired``: nothing is sent in it any more.
     ``order`` grows with every message of the peer's. ``turned``: life at which new keys were last sent for their own
-    sake (-1: never).
+    sake (-1: never). ``covered``: messages that may be sent, and ``behind``: that were opened, as the store has it.
     """
 
-    __slots__ = ("data", "order", "ours", "retired", "session", "session_id", "theirs", "turned")
+    __slots__ = (
+        "behind", "covered", "data", "order", "ours", "reserves", "retired", "session", "session_id", "theirs",
+        "turned",
+    )  # fmt: skip
 
     def __init__(self, session_id: bytes, session: Session | None, data: bytes, order: int) -> None:
         self.session_id = session_id
@@ -39,6 +46,8 @@ class Kept:
         self.order = order
         self.theirs = self.ours = self.retired = False
         self.turned = -1
+        self.covered = self.behind = 0
+        self.reserves = False
 
     @property
     def used(self) -> int:
@@ -74,7 +83,7 @@ class Pairs:
     are free, so somebody with many must not push out those whom users write to.
     """
 
-    __slots__ = ("_count", "_dirty", "_effects", "_limits", "_order", "_owed", "_pairs")
+    __slots__ = ("_behind", "_count", "_dirty", "_effects", "_limits", "_order", "_owed", "_pairs")
 
     def __init__(self, limits: Limits, effects: Effects) -> None:
         self._limits = limits
@@ -82,6 +91,7 @@ class Pairs:
         self._pairs: dict[tuple[Address, Address], Pair] = {}
         self._dirty: dict[bytes, tuple[Pair, Kept]] = {}
         self._owed: dict[bytes, tuple[Pair, Kept]] = {}
+        self._behind: dict[bytes, tuple[Pair, Kept]] = {}
         self._order = 0
         self._count = 0
 
@@ -146,12 +156,42 @@ class Pairs:
         self.changed(pair, kept)
         return pair, kept
 
-    def heard(self, pair: Pair, kept: Kept) -> None:
-        """Note that the peer has written in a session; its state has changed."""
+    @property
+    def are_behind(self) -> bool:
+        """Whether some session is to be written that need not be at once."""
+        return bool(self._behind)
+
+    def sent(self, pair: Pair, kept: Kept, *, on: bool) -> None:
+        """Note that something was sealed, with the chain before it going ``on``; what is sent is written before it."""
+        if on and kept.ours and kept.covered:
+            kept.covered -= 1
+            return
+        kept.ours = True
+        kept.reserves = on
+        self.changed(pair, kept)
+
+    def heard(self, pair: Pair, kept: Kept, *, is_next: bool) -> None:
+        """Note that the peer has written in a session; one message like those before it may be written later."""
         self._order += 1
         kept.order = self._order
+        if is_next and kept.theirs and len(pair.sessions) == 1 and kept.behind < BEHIND:
+            kept.behind += 1
+            self._behind[_name(pair, kept)] = (pair, kept)
+            return
         kept.theirs = True
         self.changed(pair, kept)
+
+    def catch_up(self) -> None:
+        """Write what is behind with this event."""
+        self._dirty = {**self._behind, **self._dirty}
+
+    def settle(self) -> None:
+        """Write every session as it is with this event: no number need be left out after a stop."""
+        self.catch_up()
+        for pair in self._pairs.values():
+            for kept in pair.sessions:
+                if kept.covered:
+                    self.changed(pair, kept)
 
     def changed(self, pair: Pair, kept: Kept) -> None:
         """Write a session with what this event writes."""
@@ -173,9 +213,7 @@ class Pairs:
         """Forget a session."""
         pair.sessions.remove(kept)
         self._count -= 1
-        name = _name(pair, kept)
-        self._dirty.pop(name, None)
-        self._owed.pop(name, None)
+        self._forget(_name(pair, kept))
         if not pair.sessions:
             del self._pairs[pair.user, pair.peer]
         self._effects.persist(SessionDelete(pair.user, pair.peer, kept.session_id))
@@ -186,8 +224,7 @@ class Pairs:
             pair = self._pairs.pop(key)
             self._count -= len(pair.sessions)
             for kept in pair.sessions:
-                self._dirty.pop(_name(pair, kept), None)
-                self._owed.pop(_name(pair, kept), None)
+                self._forget(_name(pair, kept))
 
     def flush(self) -> None:
         """Let what has changed be written in the event's one transaction."""
@@ -195,10 +232,17 @@ class Pairs:
             return
         for pair, kept in {**self._owed, **self._dirty}.values():
             session = kept.session
-            data = session.encode() if session is not None else kept.data
+            kept.covered, kept.behind = AHEAD if kept.reserves else 0, 0
+            kept.reserves = False
+            data = session.encode(kept.covered) if session is not None else kept.data
+            self._behind.pop(_name(pair, kept), None)
             self._effects.persist(SessionPut(pair.user, pair.peer, kept.session_id, kept.used, data))
         self._dirty.clear()
         self._owed.clear()
+
+    def _forget(self, name: bytes) -> None:
+        for kind in (self._dirty, self._owed, self._behind):
+            kind.pop(name, None)
 
     def _make_room(self, newcomer: Pair) -> None:
         """Forget one session of another pair than the newcomer's."""

@@ -2,6 +2,8 @@
 
 Every change of a session is written in the transaction of what brought it about: the message that was sealed, or the
 one that was opened with its tombstone. So no state that the store can give back has sent less than what left the node.
+Where one message follows the other in the same chain, the state is written for some of them ahead, as if they had been
+sent, and behind some that were opened, which it opens no second time (mesh.tombstones), within ``CATCH_UP_S``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from qpq.crypto.errors import CryptoError
 from qpq.crypto.prekeys import open_bundle
 from qpq.crypto.sessions import ENTROPY_BYTES, FORMAT_OPENING, Session, can_open, overhead, read_header
 from qpq.mesh import counters
+from qpq.mesh.due import Due
 from qpq.mesh.pairs import Pairs
 from qpq.mesh.prekeys import Prekeys
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from qpq.mesh.timers import Timers
 
 
+CATCH_UP_S = 0.5
+"""Seconds until an opened message's session is written at the latest."""
 _CLASSICAL = bytes((sealing.FORMAT_HPKE,))
 
 
@@ -75,7 +80,7 @@ class Plain:
 class Sessions:
     """The seals of all local users and of the node itself; ``prekeys`` are what others begin sessions with."""
 
-    __slots__ = ("_chance", "_clock", "_effects", "_kem", "_limits", "_pairs", "_unstored", "prekeys")
+    __slots__ = ("_chance", "_clock", "_effects", "_kem", "_limits", "_pairs", "_timers", "_unstored", "prekeys")
 
     def __init__(
         self,
@@ -92,6 +97,7 @@ class Sessions:
         self._chance = chance
         self._effects = effects
         self._kem = kem
+        self._timers = timers
         self._pairs = Pairs(limits, effects)
         self._unstored: dict[bytes, tuple[Pair, Kept, Opened]] = {}
         self.prekeys = Prekeys(limits=limits, clock=clock, chance=chance, timers=timers, effects=effects, kem=kem)
@@ -125,13 +131,13 @@ class Sessions:
             return None
         pair, kept = found
         entropy = self._chance.random(ENTROPY_BYTES)
+        on = session.goes_on
         try:
             payload, marker = session.seal(plaintext, self._kem, entropy, life=int(self._clock.life(now)))
         except CryptoError:  # it has come to its end, after a thousand million messages without an answer
             self._pairs.remove(pair, kept)
             return None
-        kept.ours = True
-        self._pairs.changed(pair, kept)
+        self._pairs.sent(pair, kept, on=on)
         return Sealed(payload, Mark(kept.session_id, marker))
 
     def seal_classical(self, own: Address, peer: Address, plaintext: bytes) -> Sealed:
@@ -204,7 +210,7 @@ class Sessions:
         if isinstance(found, Trouble):
             return found
         pair, kept, opened = found
-        self._pairs.heard(pair, kept)
+        self._heard(pair, kept, opened, now)
         if len(self._unstored) >= self._limits.unstored:
             del self._unstored[next(iter(self._unstored))]
         self._unstored[envelope_id] = (pair, kept, replace(opened, plaintext=b""))
@@ -236,6 +242,7 @@ class Sessions:
         """Write a session again as it is now, at once or with what comes; what was sent in it stays sent."""
         found = self._pairs.find(row.user, row.peer, row.session_id)
         if found is not None:
+            found[1].covered = 0
             (self._pairs.changed if retry else self._pairs.owe)(*found)
 
     def remove_user(self, user: Address) -> None:
@@ -243,11 +250,26 @@ class Sessions:
         self._pairs.remove_user(user)
         self.prekeys.remove_user(user)
 
+    def due(self, _key: int, _now: float) -> None:
+        """Write what has been opened meanwhile."""
+        self._pairs.catch_up()
+
+    def settle(self) -> None:
+        """Write everything as it is: the node stops."""
+        self._pairs.settle()
+
     def flush(self) -> None:
         """Let what has changed be written in the event's one transaction; to be called at its end."""
         self._pairs.flush()
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _heard(self, pair: Pair, kept: Kept, opened: Opened, now: float) -> None:
+        """Have the session written in which something was opened."""
+        waited = self._pairs.are_behind
+        self._pairs.heard(pair, kept, is_next=opened.is_next)
+        if not waited and self._pairs.are_behind:
+            self._timers.set((Due.SESSIONS, 0), now + CATCH_UP_S)
 
     def _in_the_only(self, pair: Pair, payload: bytes, life: int) -> tuple[Pair, Kept, Opened] | None:
         """Open a payload in a pair's one session, as mostly works; None: it does not."""
