@@ -277,8 +277,8 @@ class Core:
         if idle:
             self._watch_life(now)
         waits = not event.domain and self._served.link_for(event.recipient) is None
-        if waits and self._custody.destination(event.recipient) is not None:
-            self._dialling.nudge(Identity(event.recipient), now)
+        waits = waits and self._custody.destination(event.recipient) is not None
+        if waits and self._dialling.nudge(Identity(event.recipient), now):
             self._run_dialling(now)
 
     def _delete_message(self, event: events.DeleteMessage, now: float) -> None:

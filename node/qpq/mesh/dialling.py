@@ -183,11 +183,14 @@ class Dialling:
         bad = lasted < (limits.good_link_s if loss > limits.lossy_link else limits.brief_link_s)
         self._back_off(candidate, reason, now, vain=not lasted or (bad and bool(self._linked)))
 
-    def nudge(self, peer: Identity, now: float) -> None:
-        """Try ``peer`` soon, since a user writes to it: a back-off counts ``nudge_s`` at most."""
+    def nudge(self, peer: Identity, now: float) -> bool:
+        """Try ``peer`` soon, since a user writes to it: a back-off counts ``nudge_s`` at most. Whether it is known."""
+        known = False
         for candidate in self._candidates:
             if candidate.identity == peer:
+                known = True
                 candidate.retry_at = min(candidate.retry_at, max(now, candidate.since + self._limits.nudge_s))
+        return known
 
     def hold(self, peer: Identity, until: float) -> None:
         """Do not dial ``peer`` before ``until``: it said so, or it misbehaved."""
