@@ -62,7 +62,6 @@ _PAST = 0.000_001  # seconds
 _EVERY = 4  # packets that want an acknowledgement before one goes out at once
 _TELLING = 8  # packets that wanted an acknowledgement before what was lost of them means something
 _UNANSWERED = 32  # packets without need of acknowledgement that are kept before one is asked for
-_END_STATES = frozenset((QuicConnectionState.CLOSING, QuicConnectionState.DRAINING, QuicConnectionState.TERMINATED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +174,7 @@ class LinkConnection(PacketConnection):
     @property
     def quality(self) -> tuple[float, float] | None:
         """Round trip in seconds and the part of the packets lost; None until enough were sent to tell."""
+        self.settle()
         loss = self._loss
         if loss.wanted < _TELLING or not loss._rtt_initialized:  # noqa: SLF001
             return None
@@ -189,7 +189,11 @@ class LinkConnection(PacketConnection):
     def backlog(self) -> int:
         """Bytes of the stream that are not acknowledged, sent or not."""
         stream = self._streams.get(STREAM)
-        return stream.sender._buffer_stop - stream.sender._buffer_start if stream else 0  # noqa: SLF001
+        if stream is None:
+            return 0
+        sender = stream.sender
+        arrived = sender._buffer_start if self._acknowledged is None else sender.highest_offset  # noqa: SLF001
+        return sender._buffer_stop - arrived  # noqa: SLF001
 
     @property
     def delivered(self) -> int:
@@ -247,10 +251,11 @@ class LinkConnection(PacketConnection):
 
     def flush(self, now: float) -> list[tuple[bytes, Any]]:
         """Return the datagrams to send, each with its destination; like ``datagrams_to_send``, and cheaper."""
-        if self._handshake_confirmed and self._state not in _END_STATES:
+        if self._handshake_confirmed and self._state is QuicConnectionState.CONNECTED:
             self._hurry_acknowledgement(now)
             if self.says_only_data():
                 return self.write_packets(now)
+        self.settle()
         datagrams: list[tuple[bytes, Any]] = self.datagrams_to_send(now)
         if self._handshake_confirmed and self._space.ack_at is None:
             self.acknowledged()
@@ -274,7 +279,8 @@ class LinkConnection(PacketConnection):
             self._acknowledged_up_to = space.largest_received_packet
             if leaning is not None:
                 leaning.owes = False
-            if len(space.sent_packets) > _UNANSWERED and not space.ack_eliciting_in_flight:
+            unanswered = len(space.sent_packets) if self._acknowledged is None else 0
+            if unanswered > _UNANSWERED and not space.ack_eliciting_in_flight:
                 self._probe_pending = True
 
     # what the library asks itself

@@ -2,7 +2,8 @@
 
 A link is settled nearly all its life: keys and its one path are agreed on, and it has nothing to say but data of
 its stream and acknowledgements. Packets of that kind are read and written here as the library does it, on the same
-state and in the same order, in half the time; every other packet is left to it.
+state and in the same order, in half the time; every other packet is left to it. What an acknowledgement of all that
+is under way means for the next loss, and that a packet has left, is booked once the answer is on the wire (``settle``).
 tests/unit/test_link_packets.py holds the two against each other.
 """
 
@@ -15,13 +16,16 @@ from qpq.link import imports as _imports  # noqa: F401 (it loads aioquic)
 from typing import TYPE_CHECKING, Any, Final
 
 from aioquic import tls as library_tls
-from aioquic.buffer import Buffer, size_uint_var  # type: ignore[attr-defined]
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.connection import QuicConnection, QuicConnectionError, QuicConnectionState, QuicReceiveContext
 from aioquic.quic.crypto import CryptoError  # type: ignore[attr-defined]
 from aioquic.quic.events import StreamDataReceived
-from aioquic.quic.packet import QuicFrameType, QuicPacketType, decode_packet_number, pull_ack_frame, push_ack_frame
+from aioquic.quic.packet import QuicFrameType, QuicPacketType, decode_packet_number
 from aioquic.quic.packet_builder import QuicSentPacket
+from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import MAX_ACK_RANGES
+
+from qpq.wire.varint import encode_varint
 
 if TYPE_CHECKING:
     from aioquic.quic.crypto import CryptoPair
@@ -36,6 +40,9 @@ WITH_OFFSET: Final = 4
 _ONE_RTT: Final = library_tls.Epoch.ONE_RTT
 _ACK: Final = int(QuicFrameType.ACK)
 _DATA: Final = int(QuicFrameType.STREAM_BASE)
+_HEAD_START: Final = bytes((_DATA, STREAM))
+_HEAD_THERE: Final = bytes((_DATA | WITH_OFFSET, STREAM))
+"""What a frame of the stream begins with, at its start and behind that; the offset follows."""
 # The first byte of a short header (RFC 9000 section 17.3.1).
 _FORM: Final = 0xC0
 _SHORT: Final = 0x40
@@ -62,6 +69,11 @@ class PacketConnection(QuicConnection):
     _crypto_stream: QuicStream
     _one_rtt: CryptoPair
     """Of 1-RTT: the packet space, the stream of handshake messages, the keys; kept, for hashing an Enum is slow."""
+    _acknowledged: tuple[range, float, float] | None = None
+    _left: tuple[QuicSentPacket, float] | None = None
+    _active: float | None = None
+    """An acknowledgement (of what, after which delay, come when), a packet (sent when), and when something came or left
+    that keeps the connection alive: what is not booked yet."""
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
@@ -73,6 +85,7 @@ class PacketConnection(QuicConnection):
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         """Take a datagram that came from ``addr``."""
+        self.settle()
         start = 1 + len(self.host_cid)
         if not self._expects(data, start, addr):
             super().receive_datagram(data, addr, now)
@@ -141,11 +154,15 @@ class PacketConnection(QuicConnection):
         space, leaning = self._space, self.leaning
         waits = False
         if leaning is not None:
-            leaning.rise(self._loss, space, now, probes=eliciting and not news)
+            if self._acknowledged is None:
+                leaning.rise(self._loss, space, now, probes=eliciting and not news)
+                left = space.ack_eliciting_in_flight
+            else:
+                leaning.arrived()
+                left = 0
             if eliciting:
-                relieved = 0 == space.ack_eliciting_in_flight < watched
-                waits = leaning.came(relieved=relieved, in_order=number > space.largest_received_packet)
-        self._close_at = now + self._idle_timeout()
+                waits = leaning.came(relieved=0 == left < watched, in_order=number > space.largest_received_packet)
+        self._active = now
         self._ack_eliciting_sent_since_receipt = False
         if number > space.largest_received_packet:
             space.largest_received_packet = number
@@ -163,19 +180,23 @@ class PacketConnection(QuicConnection):
         False: it is something else, and nothing was done.
         """
         buffer = Buffer(data=payload)
+        pull = buffer.pull_uint_var
         acknowledged = None
         delay = 0
         try:
-            kind = buffer.pull_uint_var()
+            kind = pull()
             if kind == _ACK:
-                acknowledged, delay = pull_ack_frame(buffer)
-                kind = buffer.pull_uint_var()
-            if kind & ~WITH_OFFSET != _DATA or buffer.pull_uint_var() != STREAM:
+                last, delay, more, before = pull(), pull(), pull(), pull()
+                if more or before > last:
+                    return False
+                acknowledged = range(last - before, last + 1)
+                kind = pull()
+            if kind & ~WITH_OFFSET != _DATA or pull() != STREAM:
                 return False
-            offset = buffer.pull_uint_var() if kind & WITH_OFFSET else 0
-            data = buffer.pull_bytes(buffer.capacity - buffer.tell())
+            offset = pull() if kind & WITH_OFFSET else 0
         except ValueError:  # cut short
             return False
+        data = payload[buffer.tell() :]
         stream = self._streams.get(STREAM)
         end = offset + len(data)
         if stream is None or not data or end > stream.max_stream_data_local:
@@ -185,7 +206,9 @@ class PacketConnection(QuicConnection):
             return False
         if acknowledged is not None:
             seconds = (delay << self._remote_ack_delay_exponent) / 1_000_000
-            self._loss.on_ack_received(ack_rangeset=acknowledged, ack_delay=seconds, now=now, space=self._space)
+            self._acknowledged = acknowledged, seconds, now
+            if not self._is_all(acknowledged):
+                self.settle()
         self._local_max_data.used += end - receiver.highest_offset
         receiver._buffer_start = receiver.highest_offset = end  # noqa: SLF001
         self._events.append(StreamDataReceived(data=data, end_stream=False, stream_id=STREAM))
@@ -204,10 +227,32 @@ class PacketConnection(QuicConnection):
         eliciting: bool = self._payload_received(context, payload)[0]
         return eliciting
 
+    def _is_all(self, acknowledged: range) -> bool:
+        """Whether everything that is under way is acknowledged, so that nothing can be found lost by that."""
+        oldest = next(iter(self._space.sent_packets), None)
+        return oldest is not None and acknowledged.start <= oldest and acknowledged.stop == self._packet_number
+
+    def settle(self) -> None:
+        """Book the acknowledgement that came last, the packet that left last, and how long the connection lives."""
+        loss = self._loss
+        if self._acknowledged is not None:
+            acknowledged, delay, now = self._acknowledged
+            self._acknowledged = None
+            loss.on_ack_received(ack_rangeset=RangeSet((acknowledged,)), ack_delay=delay, now=now, space=self._space)
+        if self._left is not None:
+            packet, now = self._left
+            self._left = None
+            loss.on_packet_sent(packet=packet, space=self._space)
+            loss._pacer.update_after_send(now=now)  # noqa: SLF001
+        if self._active is not None:
+            self._close_at = self._active + self._idle_timeout()
+            self._active = None
+
     # time
 
     def get_timer(self) -> float | None:
         """Return when ``handle_timer`` wants to be called."""
+        self.settle()
         if not self._handshake_confirmed or self._close_at is None or not self._is_settled():
             return super().get_timer()
         space, loss = self._space, self._loss
@@ -263,7 +308,8 @@ class PacketConnection(QuicConnection):
         stream = self._streams.get(STREAM)
         sender = stream.sender if stream is not None else None
         datagrams: list[tuple[bytes, Any]] = []
-        flight = loss.congestion_window - loss.bytes_in_flight
+        # Where all that was under way has arrived the window is open, whatever it will be.
+        flight = loss.congestion_window - (loss.bytes_in_flight if self._acknowledged is None else 0)
         self._pacing_at = None  # the library would leave it in the past and ask for its timer for ever
         while True:
             acknowledges = space.ack_at is not None and space.ack_at <= now
@@ -271,41 +317,42 @@ class PacketConnection(QuicConnection):
             if not acknowledges:
                 if not has_data:
                     break
+                if self._acknowledged is not None or self._left is not None:
+                    self.settle()
+                    flight = loss.congestion_window - loss.bytes_in_flight
                 self._pacing_at = loss._pacer.next_send_time(now=now)  # noqa: SLF001
                 if self._pacing_at is not None:
                     break
             header_bytes = 1 + len(self._peer_cid.cid) + _NUMBER_BYTES
             room = self._max_datagram_size - header_bytes - _TAG_BYTES
-            buffer = Buffer(capacity=room)
             handlers: list[Any] = []
-            leans = acknowledges and self._write_acknowledgement(buffer, handlers, now)
-            written = has_data and self._write_data(buffer, handlers, min(room, flight - header_bytes - _TAG_BYTES))
+            payload = self._acknowledgement(handlers, now) if acknowledges else b""
+            leans = acknowledges and self.acknowledged()
+            limit = min(room, flight - header_bytes - _TAG_BYTES) - len(payload)
+            data = self._data(handlers, limit) if has_data else b""
             if not handlers:
                 break
-            packet = self._seal(buffer.data, handlers, datagrams, in_flight=written, now=now)
-            if written:
-                flight -= packet.sent_bytes
-                if leans and self.leaning is not None:
-                    self.leaning.sent(packet, now)
-            loss.on_packet_sent(packet=packet, space=space)
-            loss._pacer.update_after_send(now=now)  # noqa: SLF001
+            written = bool(data)
+            packet = self._seal(payload + data, handlers, datagrams, in_flight=written, now=now)
+            if written and leans and self.leaning is not None:
+                self.leaning.sent(packet, now)
+            self._left = packet, now
             if written and not self._ack_eliciting_sent_since_receipt:
-                self._close_at = now + self._idle_timeout()
+                self._active = now
                 self._ack_eliciting_sent_since_receipt = True
         if sender is not None:
             sender.buffer_is_empty = not len(sender._pending)  # noqa: SLF001
         return datagrams
 
-    def _write_acknowledgement(self, buffer: Buffer, handlers: list[Any], now: float) -> bool:
-        """Write an ACK frame; whether what else is in the packet may lean on it."""
+    def _acknowledgement(self, handlers: list[Any], now: float) -> bytes:
+        """Return the frame that acknowledges the one range of packets that came (RFC 9000 section 19.3)."""
         space = self._space
-        waited = now - (space.largest_received_time or now)
-        delay = int(waited * 1_000_000) >> self._local_ack_delay_exponent
-        buffer.push_uint_var(_ACK)
-        push_ack_frame(buffer, space.ack_queue, delay, buffer.capacity)
+        came = space.ack_queue[0]
+        delay = int((now - (space.largest_received_time or now)) * 1_000_000) >> self._local_ack_delay_exponent
         space.ack_at = None
         handlers.append((self._on_ack_delivery, (space, space.largest_received_packet)))
-        return self.acknowledged()
+        last = came.stop - 1
+        return b"%c%b%b\0%b" % (_ACK, encode_varint(last), encode_varint(delay), encode_varint(last - came.start))
 
     def acknowledged(self) -> bool:
         """Take note that all was acknowledged; whether a packet was among it that the peer watches."""
@@ -315,25 +362,20 @@ class PacketConnection(QuicConnection):
         answers, leaning.answers = leaning.answers, False
         return answers
 
-    def _write_data(self, buffer: Buffer, handlers: list[Any], limit: int) -> bool:
-        """Write as much of the stream as fits the first ``limit`` bytes of ``buffer`` and the peer's windows."""
+    def _data(self, handlers: list[Any], limit: int) -> bytes:
+        """Return a frame (RFC 9000 section 19.8) of as much of the stream as ``limit`` bytes and the windows hold."""
         stream = self._streams[STREAM]
         sender = stream.sender
         offset = sender.next_offset
         highest = sender.highest_offset
-        overhead = 2 + (size_uint_var(offset) if offset else 0)
+        head = _HEAD_THERE + encode_varint(offset) if offset else _HEAD_START
         allowed = highest + self._remote_max_data - self._remote_max_data_used
-        frame = sender.get_frame(limit - buffer.tell() - overhead, min(allowed, stream.max_stream_data_remote))
+        frame = sender.get_frame(limit - len(head), min(allowed, stream.max_stream_data_remote))
         if frame is None:
-            return False
-        buffer.push_uint_var(_DATA | (WITH_OFFSET if offset else 0))
-        buffer.push_uint_var(STREAM)
-        if offset:
-            buffer.push_uint_var(offset)
-        buffer.push_bytes(frame.data)
+            return b""
         handlers.append((sender.on_data_delivery, (offset, offset + len(frame.data), False)))
         self._remote_max_data_used += sender.highest_offset - highest
-        return True
+        return head + frame.data
 
     def _protect(self, first: int, number: int, payload: bytes) -> bytes:
         """Return the packet; ``first`` is its first byte."""

@@ -116,6 +116,10 @@ class Leaning:
         packet.is_ack_eliciting = False
         self._packets.append((packet, now))
 
+    def arrived(self) -> None:
+        """Forget what leaned: all of it has been acknowledged."""
+        self._packets.clear()
+
     def rise(self, loss: LinkRecovery, space: QuicPacketSpace, now: float, *, probes: bool) -> None:
         """Watch what leaned and is not acknowledged by a packet that has just come.
 
