@@ -156,6 +156,16 @@ def test_a_certificate_of_another_key_or_domain_is_refused_with_what_to_do(tmp_p
         load(other, RELAY.identity)
 
 
+def test_sixteen_topics_can_be_shared() -> None:
+    topics = tuple(f"topic-{number}" for number in range(17))
+    relays = relay(topic=topics[:9]), relay(name="c", domain="c.example", topic=topics[7:16])
+    settings = load(Config(domain="aachen.example", relays=relays), RELAY.identity)
+    assert settings.topics == topics[:16]
+    assert settings.relays[1].topics == topics[7:16]
+    with pytest.raises(FederationConfigError, match="17 topics are shared; at most 16 can be"):
+        load(Config(domain="aachen.example", relays=(relay(topic=topics),)), RELAY.identity)
+
+
 def test_a_file_that_is_no_authority_is_refused(tmp_path: Path) -> None:
     config = made(tmp_path)
     wrong = Config(domain="aachen.example", federation_ca=config.federation_certificate)

@@ -42,6 +42,7 @@ config relay 'berlin'
     list address 'relay.berlin.example:7000'
     list address '[2001:db8::1]:7000'
     list carries 'munich.example'
+    list topic 'rheinland'
     option transit '1'
 config relay
     option domain 'chemnitz.example'
@@ -55,6 +56,7 @@ config relay
         ("relay.berlin.example:7000", "[2001:db8::1]:7000"),
         ("munich.example",),
         transit=True,
+        topic=("rheinland",),
     )
     assert (two.name, two.domain, two.key, two.transit) == ("", "chemnitz.example", (), False)
 
@@ -71,6 +73,7 @@ config relay
         ("option domain 'b.example'\n list address 'b:x'", "not allowed for address"),
         ("option domain 'b.example'\n option adress 'b:1'", "did you mean address?"),
         ("option domain 'b.example'\n option transit 'perhaps'", "not allowed for transit"),
+        ("option domain 'b.example'\n list topic 'two words'", "not allowed for topic"),
     ],
 )
 def test_a_fault_names_its_place(section: str, words: str) -> None:

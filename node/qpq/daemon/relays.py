@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from qpq.crypto.channels import open_key
-from qpq.crypto.errors import ChannelError, IdentityError
+from qpq.crypto.errors import IdentityError
 from qpq.crypto.identity import parse_id
 from qpq.daemon.config import read_section, read_value
 from qpq.daemon.kinds import BadValueError
@@ -57,11 +56,6 @@ def _complaints(relay: RelayConfig) -> list[str]:
             check_domain(domain)
         except FieldError as error:
             faults.append(str(error))
-    for topic in relay.topic:
-        try:
-            open_key(topic)
-        except ChannelError as error:
-            faults.append(f"topic {topic!a}: {error}")
     for key in relay.key:
         try:
             parse_id(key)
