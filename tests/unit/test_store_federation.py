@@ -68,6 +68,18 @@ def test_a_transaction_that_fails_keeps_nothing_of_it(tmp_path: Path) -> None:
     database.close()
 
 
+def test_messages_of_the_own_mesh_have_no_more_room_than_those_of_others() -> None:
+    database = Database(":memory:", max_bytes=1 << 20)
+    rows = [replace(of_the_mesh(number), data=bytes(32_000)) for number in range(20)]
+    for row in rows[:4]:
+        database.apply((row,))
+    with pytest.raises(StoreFullError, match="too much waits for"):
+        database.apply((rows[4],))
+    (waiting,) = Parcels(database, ROOM).waiting()
+    assert (1 << 17) - 33_000 < waiting.size <= 1 << 17  # half of a quarter
+    database.close()
+
+
 def test_rows_are_handed_out_by_domain_oldest_first_and_again_when_they_are_due() -> None:
     parcels = Parcels(Database(":memory:"), ROOM)
     for number in range(1, 6):

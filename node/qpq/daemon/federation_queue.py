@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from qpq.crypto.identity import Address
 from qpq.crypto.primitives import tagged_hash
 from qpq.mesh.parcel import Parcel
+from qpq.store.database import OUTSIDE_PART
 from qpq.store.federation import Parcels
 from qpq.wire.envelope import decode_envelope
 from qpq.wire.outside import KINDS, OutsideBroadcast, OutsideEnvelope, OutsideReceipt
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 AGAIN_S: Final = 1800
 """For so long what comes again is taken for a repetition that needs no work; a sender waits longer to send anew."""
-PART: Final = 4
-"""The part of the store that other domains may take is one in so many."""
 _NOBODY = Address(bytes(32))
 _AT = b"qpq/1/broadcast-at"
 
@@ -39,7 +38,7 @@ class FederationQueue:
         wake: Callable[[str], None],
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._parcels = Parcels(database, database.max_bytes // PART, changed)
+        self._parcels = Parcels(database, database.max_bytes // OUTSIDE_PART, changed)
         self._life = life
         self._wake = wake
 

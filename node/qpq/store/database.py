@@ -38,6 +38,8 @@ MAX_HISTORY = 1_000
 """Delivered and expired messages kept for each user to look at; the oldest go."""
 
 _RELAY_PART = 2
+OUTSIDE_PART = 4
+"""The part of the store that what waits for other domains may take is one in so many."""
 """Envelopes for others take at most the store's bytes divided by this; the rest is for users whatever comes."""
 _RESERVE_PAGES = 16
 """Pages beyond the limit for what must not fail when the store is full: states, deletions, checkpoints."""
@@ -74,7 +76,10 @@ class Database:
         self.codec = codec
         self.scrubber = Scrubber(path)
         self._connection = self._connect()
-        self._writers = Writers(self._connection, history, max_bytes // _RELAY_PART, codec, self.scrubber.soil)
+        relayed, outside = max_bytes // _RELAY_PART, max_bytes // OUTSIDE_PART
+        self._writers = Writers(
+            self._connection, history, codec, self.scrubber.soil, relay_bytes=relayed, outside_bytes=outside
+        )
         try:
             self._set_up(durable)
         except sqlite3.Error as fault:

@@ -74,17 +74,26 @@ class Writers:
     """Writes operations.
 
     Of each user ``history`` finished messages are kept, the oldest go now and then. Envelopes for others may
-    take ``relay_bytes``. ``soil`` is called when something secret was deleted or replaced.
+    take ``relay_bytes``, those for other domains ``outside_bytes``. ``soil`` is called when something secret was
+    deleted or replaced.
     """
 
     def __init__(
-        self, connection: Connection, history: int, relay_bytes: int, codec: Codec, soil: Callable[[], None]
+        self,
+        connection: Connection,
+        history: int,
+        codec: Codec,
+        soil: Callable[[], None],
+        *,
+        relay_bytes: int,
+        outside_bytes: int,
     ) -> None:
         self.codec = codec
         self._soil = soil
         self._connection = connection
         self._history = history
         self._relay_bytes = relay_bytes
+        self._outside_bytes = outside_bytes
         self._relayed: int | None = None
         self._finished: dict[Address, int] = {}
         self._writers = self._table()
@@ -339,7 +348,7 @@ class Writers:
     def _federation_insert(self, row: FederationInsert) -> None:
         from qpq.store.federation import insert  # noqa: PLC0415 (for gateways)
 
-        insert(self._connection, row, self._relay_bytes)
+        insert(self._connection, row, self._outside_bytes)
 
     def _checkpoint(self, row: Checkpoint) -> None:
         self.set_meta("life", row.life)
