@@ -493,6 +493,23 @@ def test_two_relays_that_call_each_other_at_once_are_connected_twice_and_either_
     run(scenario)
 
 
+def test_of_two_connections_the_newer_is_used_since_the_older_may_have_died_unseen() -> None:
+    async def scenario() -> None:
+        aachen, berlin = pair()
+        async with domains(aachen, berlin):
+            await until(lambda: aachen.federation.session_to(B) is not None)
+            first = aachen.federation.session_to(B)
+            aachen.open(berlin.listen, B, print)
+            await until(lambda: aachen.federation.connected() == {B: 2})
+            second = aachen.federation.session_to(B)
+            assert second is not None
+            assert second is not first
+            second.close("gone")
+            assert aachen.federation.session_to(B) is first
+
+    run(scenario)
+
+
 def test_what_was_under_way_when_a_connection_ended_goes_over_another() -> None:
     async def scenario() -> None:
         aachen, berlin = Domain(A, listen="127.0.0.1:7391"), Domain(B, listen="127.0.0.1:7392")

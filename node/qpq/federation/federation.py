@@ -85,7 +85,7 @@ class Federation:
     def session_to(self, domain: str) -> RpcSession | None:
         """Return an open session that leads to a domain: its own relay's, else one that carries for it."""
         for way in self.trust.settings.ways(domain):
-            for session in self._sessions.get(way, ()):
+            for session in reversed(self._sessions.get(way, ())):  # after an outage the older may be dead
                 if session.is_open:
                     return session
         return None
