@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import signal
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from node import NODE_SOURCE, Node, wait_for
 
 from qpq.console.errors import RefusedError
 from qpq.daemon.main import authority
+from qpq.daemon.node import Node as DaemonNode
+from qpq.daemon.options import Config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,6 +172,24 @@ def test_what_does_not_fit_together_does_not_start(text: str, words: str) -> Non
         assert "Traceback" not in relay.log()
     finally:
         relay.close()
+
+
+def test_clients_and_other_domains_share_the_time_that_a_stop_may_take() -> None:
+    class Busy:
+        async def stop(self, seconds: float) -> None:
+            await asyncio.sleep(seconds)
+
+        drain = stop
+
+    async def life() -> float:
+        node = DaemonNode(Config(drain_timeout=1), logging.getLogger())
+        node.client_port = node.federation = cast("Any", Busy())
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await node.drain()
+        return loop.time() - began
+
+    assert 1 <= asyncio.run(life()) < 2
 
 
 def test_a_node_of_no_domain_loads_none_of_it() -> None:

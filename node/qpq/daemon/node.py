@@ -146,10 +146,10 @@ class Node:
 
     async def drain(self) -> None:
         """Finish what is under way with clients and other domains, before ``stop``."""
-        if self.client_port is not None:
-            await self.client_port.stop(float(self.config.drain_timeout))
-        if self.federation is not None:
-            await self.federation.drain(float(self.config.drain_timeout))
+        seconds = float(self.config.drain_timeout)
+        clients = [self.client_port.stop(seconds)] if self.client_port is not None else []
+        domains = [self.federation.drain(seconds)] if self.federation is not None else []
+        await asyncio.gather(*clients, *domains)
 
     # --- what the rooms tell each other ----------------------------------------------------------
 
