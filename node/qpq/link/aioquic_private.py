@@ -181,6 +181,11 @@ class LinkConnection(PacketConnection):
         return loss._rtt_smoothed, min(1.0, loss.lost / loss.wanted)  # noqa: SLF001
 
     @property
+    def remote(self) -> Any:
+        """Where datagrams go to, as a socket's tuple; empty before the first."""
+        return self._network_paths[0].addr if self._network_paths else ()
+
+    @property
     def is_validated(self) -> bool:
         """Whether the peer has answered from the address it claims (RFC 9000 section 8.1)."""
         return self._is_client or self._network_paths[0].is_validated

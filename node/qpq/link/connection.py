@@ -295,10 +295,10 @@ class Link:
                 self._fail(fault)
 
     def unreachable(self, reason: str) -> None:
-        """Take note that the machine cannot send to the peer: a dial fails, a link has little time left."""
+        """Take note that the peer cannot be sent to: a link has little time left, a dial fails if there is a reason."""
         if self.phase is Phase.UP:
             self._liveness.hurry()
-        elif self.initiator:
+        elif self.initiator and reason:
             self.drop(reason)
 
     def kick(self) -> None:

@@ -95,7 +95,7 @@ class Endpoint:
     def listen(self, address: str | NetAddress = "[::]:7000") -> None:
         """Bind the UDP port (0: any) and begin to serve; raises ListenError and NetAddressError."""
         where = _listen_address(address) if isinstance(address, str) else address
-        self._socket = UdpSocket(where)
+        self._socket = UdpSocket(where, self._doubt)
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
     @property
@@ -255,6 +255,10 @@ class Endpoint:
     def _put(self, data: bytes, address: SockAddr, local: Local) -> str:
         return self._socket.send(data, address, local) if self._socket is not None else "the node does not listen"
 
+    def _doubt(self, address: SockAddr) -> None:
+        if self._is_loaded:
+            self._loop.call_soon(self._hub.doubt, address)  # links may be just being sent for
+
     def _soon(self) -> None:
         if self._wake is None and not self._serving:
             self._wake = self._loop.call_soon(self._serve)
@@ -269,7 +273,8 @@ class Endpoint:
             self._crowded = self._receive(most) > 1
             self._serve()
             return
-        self._receive(1)
+        if not self._receive(1) and self._socket is not None:
+            self._socket.hear()
         self._serving = True
         try:
             self._hub.collect()

@@ -196,10 +196,8 @@ class Hub:
         service: Service | None = None,
     ) -> None:
         """Begin a handshake with the first of ``addresses`` that answers; ``text`` is what the events call it."""
-        if (
-            sum(1 for link in self._links.values() if link.initiator and link.phase is Phase.HANDSHAKE)
-            >= self.limits.dials
-        ):
+        dialling = sum(link.initiator and link.phase is Phase.HANDSHAKE for link in self._links.values())
+        if dialling >= self.limits.dials:
             self.fail(text, "too many dials at once", service)
         elif identity == self.own:
             self.fail(text, "this is the node itself", service)
@@ -233,6 +231,13 @@ class Hub:
         for link in self._links.values():
             link.kick()
             self._pressed[link] = None
+
+    def doubt(self, address: SockAddr) -> None:
+        """Wait less for an answer from ``address``: somebody (ICMP, which proves nothing) says that nobody is there."""
+        for link in self._links.values():
+            if link.quic.remote[:2] == address[:2]:
+                link.unreachable("")
+                self.press(link)
 
     def rows(self) -> tuple[LinkRow, ...]:
         """Return the links that are up."""

@@ -10,12 +10,15 @@ import errno
 import os
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qpq.link.errors import AddressError, ListenError
 from qpq.netaddress import NetAddress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qpq.link.sources import Local, SockAddr
 
 _DATAGRAM = 2048  # bytes: above every datagram this program or another QUIC of its kind sends
@@ -23,6 +26,8 @@ _WAITING = 512 * 1024  # bytes that may have arrived meanwhile: a handshake take
 _LATER = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.EMSGSIZE, errno.EINTR, errno.ENOMEM))
 _ANCILLARY = 64  # bytes: one control message with an address and an interface
 _IP_PKTINFO = 8  # Linux; Python names it from 3.14 on
+_IP_RECVERR, _IPV6_RECVERR = 11, 25  # Linux; Python has no names for them
+_MOST_ERRORS = 16  # taken from the kernel at once
 _PACKET_INFO4 = struct.Struct("=i4s4s")  # interface, source of an answer, destination in the header
 _PACKET_INFO6 = struct.Struct("=16si")
 _ANY6, _ANY4 = "::", "0.0.0.0"  # noqa: S104 (a node talks to its neighbours on every interface)
@@ -34,13 +39,15 @@ class UdpSocket:
     """A nonblocking UDP socket bound to ``address``; raises ListenError.
 
     Without an address of one family it takes IPv6 with mapped IPv4, and else the family there is.
-    ``lost`` counts datagrams that the kernel would not take.
+    ``lost`` counts datagrams that the kernel would not take; ``doubt`` is called with whom the network says it cannot
+    reach (ICMP: no such port or machine, which anybody on the network may say).
     """
 
-    __slots__ = ("_dual", "_info", "_socket", "family", "lost")
+    __slots__ = ("_doubt", "_dual", "_info", "_socket", "family", "lost")
 
-    def __init__(self, address: NetAddress) -> None:
+    def __init__(self, address: NetAddress, doubt: Callable[[SockAddr], None] = lambda _address: None) -> None:
         self.lost = 0
+        self._doubt = doubt
         self._dual = False
         self._socket = self._open(address)
         self.family = self._socket.family
@@ -52,6 +59,10 @@ class UdpSocket:
         else:
             self._info = (socket.IPPROTO_IP, _IP_PKTINFO)
             self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        with suppress(OSError):
+            self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+            if self.family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
 
     @property
     def port(self) -> int:
@@ -74,14 +85,14 @@ class UdpSocket:
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
-            self.lost += 1
+            self.lost += not self.hear()
             return None
         for level, kind, content in ancillary:
             if (level, kind) == self._info:
                 return data, address, self._local(content)
         return data, address, b""
 
-    def send(self, data: bytes, address: SockAddr, local: Local = b"") -> str:
+    def send(self, data: bytes, address: SockAddr, local: Local = b"", *, anew: bool = False) -> str:
         """Send, from ``local`` if given; return why ``address`` cannot be reached, or nothing.
 
         What is lost on the way is QUIC's to repair.
@@ -92,9 +103,21 @@ class UdpSocket:
             else:
                 self._socket.sendto(data, address)
         except OSError as error:
+            if not anew and self.hear():  # the error may be about what was sent to somebody else
+                return self.send(data, address, local, anew=True)
             self.lost += 1
             return "" if error.errno in _LATER else os.strerror(error.errno or 0)
         return ""
+
+    def hear(self) -> bool:
+        """Take what the network has said of datagrams that were sent; whether that was anything."""
+        heard = 0
+        with suppress(OSError):
+            while heard < _MOST_ERRORS:
+                address = self._socket.recvmsg(0, 0, socket.MSG_ERRQUEUE)[3]
+                heard += 1
+                self._doubt(address)
+        return heard > 0
 
     def sockaddr(self, address: NetAddress) -> SockAddr:
         """Return the tuple under which this socket sends to a literal address and hears from it.
