@@ -174,7 +174,9 @@ class Crossings:
             self._outside.route_found(address, now)
 
     def route_lost(self, address: Address, now: float) -> None:
-        """Do nothing: a gateway that sends no receipt is given up in time."""
+        """Give what a gateway was to carry to another."""
+        if self._outside is not None:
+            self._outside.leaving.gateway_lost(address, now)
 
     def due(self, envelope_id: bytes, now: float) -> None:
         """Look at a message that leaves."""

@@ -37,17 +37,19 @@ _SETTLE_S = 1.0
 class _Trip:
     """A message that leaves: the gateway it was given to last, the parcel it is in (None: in none at present).
 
-    ``handed``: this very node is the gateway, and a timer finds out whether the store has it. ``rounds``: how often it
-    was tried in vain. ``refused``: gateways that will not carry it.
+    ``handed``: this very node is the gateway, and a timer finds out whether the store has it. ``taken``: the gateway
+    has said that it keeps it, after so many starts (``boot``); ``orphan``: there was no way to it afterwards.
+    ``rounds``: how often it was tried in vain. ``refused``: gateways that will not carry it.
     """
 
-    __slots__ = ("gateway", "handed", "message", "parcel", "refused", "rounds")
+    __slots__ = ("boot", "gateway", "handed", "message", "orphan", "parcel", "refused", "rounds", "taken")
 
     def __init__(self, message: Outgoing) -> None:
         self.message = message
         self.gateway: Address | None = None
         self.parcel: Parcel | None = None
-        self.handed = False
+        self.handed = self.taken = self.orphan = False
+        self.boot: int | None = None
         self.rounds = 0
         self.refused: tuple[Address, ...] = ()
 
@@ -55,8 +57,8 @@ class _Trip:
 class Leaving:
     """Keeps a trip for every message to another domain, as many as outboxes hold.
 
-    At most ``outward_window`` are in parcels at once. A timer looks at each: after a gateway's silence, and, ever more
-    rarely, where the proof from over there has not come back.
+    At most ``outward_window`` are in parcels at once. A timer looks at each: after a gateway's silence, at once where
+    the way to it is lost, and, ever more rarely, where the proof from over there has not come back.
     """
 
     __slots__ = ("_border", "_flying", "_gateways", "_parcels", "_parts", "_trips", "_waiting", "words")
@@ -160,6 +162,15 @@ class Leaving:
             if trip.gateway is None and self._kept(trip):
                 self._go(trip, now)
 
+    def gateway_lost(self, gateway: Address, now: float) -> None:
+        """Have another gateway asked for what is on its way to this one, and soon for what this one has."""
+        parts = self._parts
+        for identifier, trip in self._trips.items():
+            if trip.gateway == gateway and (trip.taken or trip.parcel is not None):
+                trip.orphan = trip.taken
+                wait = parts.chance.stretch(parts.limits.gateway_s) if trip.taken else 0.0
+                parts.timers.set((Due.OUTSIDE, identifier), now + wait)
+
     def due(self, identifier: bytes, now: float) -> None:
         """Look at a message: it has ended, it is in the store of this gateway, or its parcel was waited for."""
         trip = self._trips[identifier]
@@ -167,6 +178,8 @@ class Leaving:
             self.stop(identifier, now)
         elif trip.handed:
             trip.handed = False
+            self._taken(trip, now)
+        elif trip.orphan and trip.gateway is not None and self._parts.routing.boot(trip.gateway) == trip.boot:
             self._taken(trip, now)
         else:
             self._again(trip, now)
@@ -180,7 +193,9 @@ class Leaving:
         """Try once more; a parcel whose receipt has not come goes on only where no other gateway is known."""
         trip.rounds += 1
         parcel, gateway = trip.parcel, trip.gateway
-        if parcel is not None and gateway is not None and self._parts.custody.get(parcel.envelope_id) is parcel:
+        if trip.taken and gateway is not None:
+            self._gateways.tire(gateway, now)
+        elif parcel is not None and gateway is not None and self._parts.custody.get(parcel.envelope_id) is parcel:
             self._gateways.tire(gateway, now)
             if self._gateways.choose(trip.refused, now) in (None, gateway):
                 self._rest(trip, now)
@@ -194,6 +209,7 @@ class Leaving:
     def _go(self, trip: _Trip, now: float, data: bytes | None = None) -> None:
         """Hand a message to the nearest gateway; where it must wait a timer is set, and ``data`` is read again."""
         parts, message = self._parts, trip.message
+        trip.taken = trip.orphan = False
         self._rest(trip, now)
         gateway = self._gateways.choose(trip.refused, now)
         author = parts.users.get(message.sender)
@@ -232,11 +248,16 @@ class Leaving:
 
     def _taken(self, trip: _Trip, now: float) -> None:
         """Note that a gateway keeps a message now; it is sent once more if no proof comes for long."""
+        parts, gateway = self._parts, trip.gateway
+        trip.taken, trip.orphan = True, False
+        trip.boot = None if gateway is None else parts.routing.boot(gateway)
         if trip.message.state is State.QUEUED:
             trip.rounds = 0
-            self._parts.posting.relayed(trip.message)
-        wait = self._parts.limits.outside_again_s * 2.0 ** min(trip.rounds, _MAX_DOUBLINGS)
-        self._parts.timers.set((Due.OUTSIDE, trip.message.envelope_id), now + self._parts.chance.stretch(wait))
+            parts.posting.relayed(trip.message)
+        others = any(other not in (gateway, *trip.refused) for other in self._gateways.all())
+        wait = parts.limits.outside_turn_s if others else parts.limits.outside_again_s
+        wait *= 2.0 ** min(trip.rounds, _MAX_DOUBLINGS)
+        parts.timers.set((Due.OUTSIDE, trip.message.envelope_id), now + parts.chance.stretch(wait))
 
     def _rest(self, trip: _Trip, now: float) -> None:
         limits = self._parts.limits

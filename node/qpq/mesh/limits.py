@@ -326,7 +326,9 @@ class Limits:
     gateway_tired_s: float = 300.0
     """The wait for a gateway's receipt, at first and at most, and how long one that sent none is tried as the last."""
     outside_again_s: float = 3_600.0
-    """The wait for the proof from over there before a message is sent once more; doubles each time."""
+    outside_turn_s: float = 60.0
+    """The wait for the proof from over there before a message is sent once more; doubles each time. The second where
+    the mesh has another gateway, whose turn it is then: the first may have an uplink that leads nowhere."""
     lookups: int = 32
     lookup_s: float = 20.0
 

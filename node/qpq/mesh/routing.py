@@ -138,6 +138,11 @@ class Routing:
         """Return the addresses of other nodes' gateways to which there is a route, the nearest first."""
         return tuple(destination.address for destination in self._routes.gateways())
 
+    def boot(self, address: Address) -> int | None:
+        """Return how often the node of an address had started when it announced that; None: there is no route."""
+        destination = self._routes.get(address)
+        return None if destination is None or destination.route is None else destination.announce.boot
+
     def link_cost(self, number: int) -> int:
         """Return what a usable link costs, in sixteenths of a perfect one."""
         return self._routes.costs[number]
