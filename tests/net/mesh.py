@@ -75,9 +75,10 @@ class Mesh:
             self.nodes[a].arguments += ["--peer", f"[{machine.link_local(there)}%{here}]:7000"]
 
     def start(self) -> None:
-        """Start all nodes and wait until each answers."""
+        """Start all nodes that do not run and wait until each answers."""
         for node in self.nodes:
-            node.start(wait=False)
+            if not node.running:
+                node.start(wait=False)
         for node in self.nodes:
             node.wait_ready()
         self.ids = [node.identity() for node in self.nodes]

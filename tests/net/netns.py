@@ -170,7 +170,10 @@ class Segment:
 
 
 class Cables:
-    """Cables between pairs of machines that lose and delay frames (rigs/ether.py); ``mesh0``, ``mesh1`` … in each."""
+    """Cables between pairs of machines that lose and delay frames (rigs/ether.py); ``mesh0``, ``mesh1`` … in each.
+
+    ``name`` is what interfaces are called in the place of ``mesh``.
+    """
 
     def __init__(
         self,
@@ -179,13 +182,14 @@ class Cables:
         loss: float | Sequence[object],
         delay_ms: float,
         seed: int,
+        name: str = "mesh",
     ) -> None:
         used: dict[str, int] = {}
         self.ends: list[list[tuple[Namespace, str]]] = []
         for pair in pairs:
             self.ends.append([])
             for namespace in pair:
-                self.ends[-1].append((namespace, f"mesh{used.setdefault(namespace.name, 0)}"))
+                self.ends[-1].append((namespace, f"{name}{used.setdefault(namespace.name, 0)}"))
                 used[namespace.name] += 1
         self._specifications = [
             {
@@ -274,9 +278,10 @@ class Lab:
         loss: float | Sequence[object] = 0.0,
         delay_ms: float = 0.0,
         seed: int = 1,
+        name: str = "mesh",
     ) -> Cables:
         """Join pairs of machines; ``loss`` for all alike, or one for each (a number, or a pair for both directions)."""
-        cables = Cables(pairs, loss=loss, delay_ms=delay_ms, seed=seed)
+        cables = Cables(pairs, loss=loss, delay_ms=delay_ms, seed=seed, name=name)
         self._made.append(cables)
         cables.create()
         return cables

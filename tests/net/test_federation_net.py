@@ -1,46 +1,96 @@
-"""Three domains, each a mesh of three real daemons in namespaces: what crosses, and what disturbs it."""
+"""Three domains, each a mesh of three real daemons in namespaces: what crosses, and what disturbs it.
+
+Aachen and Berlin have pinned each other's keys and believe the authority; Chemnitz shows a certificate of it. All nine
+run on from test to test. A tenth namespace is a stranger's, who shows and says what it likes.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from domains import UPLINK, Federation
+from domains import SOON, Authority, Community, Federation, crosses, delivered, pem, reloaded, section, states
 from netns import Lab
-from node import wait_for
+from node import NODE_SOURCE, wait_for
+from stranger import Stranger
 
+from domains_kit import envelope, secret
 from qpq.console.errors import RefusedError
+from qpq.federation.settings import MAX_HOPS
+from qpq.wire.outside import OutsideEnvelope, encode_outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from node import Node
 
 pytestmark = pytest.mark.net
 
-A, B, C = "aachen.example", "berlin.example", "chemnitz.example"
-SOON = 40.0
+A, B, C, D, LOOP = "aachen.example", "berlin.example", "chemnitz.example", "dresden.example", "loop.example"
+DRAIN_S = 8
+QUEUED = int(os.environ.get("QPQ_QUEUED", "1000"))
+"""Messages that wait for the ten people of the drain (``make drain``: 10,000)."""
+AUTHORITY, ANOTHER = Authority(b"c"), Authority(b"another")
+
+
+class Shared(Federation):
+    """The three, with the files that the certificates are in."""
+
+    files: Path
+
+    ring = False
+
+    def text(self, member: Community, _number: int) -> str:
+        """Return the options of a relay; in a ``ring`` each believes that the next one leads to ``loop.example``."""
+        main = f"option domain '{member.domain}'\noption clock_trusted 'yes'\noption drain_timeout '{DRAIN_S}s'\n"
+        main += f"option store_size '{16 if QUEUED <= 1000 else 256}M'\n"
+        if member.domain == C:
+            self.certify(member)
+            main += f"option federation_certificate '{self.files}/{C}'\n"
+        else:
+            main += f"option federation_ca '{self.files}/ca'\n"
+        return f"config qpq 'main'\n{main}{self.sections(member)}"
+
+    def sections(self, member: Community) -> str:
+        after, before = self.others(member)
+        way = f"list carries '{LOOP}'\n" if self.ring else ""
+        back = f"option transit '1'\nlist carries '{A}'\n" if self.ring else ""
+        return section(after, way, pinned=after.domain != C) + section(before, back, pinned=before.domain != C)
+
+    def certify(self, chemnitz: Community, authority: Authority = AUTHORITY, **days: int) -> None:
+        """Have an authority vouch for the relay that shows a certificate."""
+        (self.files / C).write_text(pem(authority.certificate(C, chemnitz.key(), **days)))
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[Federation]:
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     with Lab() as lab, ExitStack() as stack:
-        federation = Federation(lab, stack, {A: (0,), B: (0,), C: (0,)})
+        federation = Shared(lab, stack, {A: (0,), B: (0,), C: (0,)})
+        federation.files = tmp_path_factory.mktemp("authority")
+        (federation.files / "ca").write_text(pem(AUTHORITY.root))
         federation.start()
         yield federation
+        logs = [node.log() for member in federation.members for node in member.nodes]
+        assert [log for log in logs if "Traceback" in log] == []
 
 
-def delivered(node: Node, messages: list[str], within: float = SOON) -> None:
-    wait_for(
-        f"all of {len(messages)} are delivered",
-        lambda: all(node.state(message) == "delivered" for message in messages),
-        within,
-    )
+@pytest.fixture(scope="module")
+def stranger(three: Shared) -> Iterator[Stranger]:
+    with Lab() as lab:
+        namespace = lab.namespace("stranger")
+        three.net.attach(namespace, ipv4="10.9.9.9/16")
+        yield Stranger(namespace, NODE_SOURCE)
 
 
-def test_everybody_reaches_everybody_and_receipts_come_back(three: Federation) -> None:
+# --- every day ----------------------------------------------------------------------------------------------
+
+
+def test_everybody_reaches_everybody_and_receipts_come_back(three: Shared) -> None:
     sent = []
     for member in three.members:
         for other in three.members:
@@ -56,68 +106,270 @@ def test_everybody_reaches_everybody_and_receipts_come_back(three: Federation) -
     assert row["domain"] == A
 
 
-def test_what_nobody_addresses_outside_stays_inside(three: Federation) -> None:
+def test_what_nobody_addresses_outside_stays_inside(three: Shared) -> None:
     aachen = three.members[0]
-    before = [member.nodes[0].counter("federation.taken") for member in three.members]
+    before = [member.relay.counter("federation.taken") for member in three.members]
     message = aachen.nodes[2].send(aachen.mesh.ids[1], "only for us")
     delivered(aachen.nodes[2], [message])
-    assert [member.nodes[0].counter("federation.taken") for member in three.members] == before
+    assert [member.relay.counter("federation.taken") for member in three.members] == before
 
 
-def test_a_relay_that_is_killed_and_comes_back_takes_and_hands_on_what_waited(three: Federation) -> None:
-    aachen, berlin, _ = three.members
-    berlin.nodes[0].kill()
-    messages = [aachen.nodes[2].send(berlin.name(2), f"while you were dead {n}") for n in range(20)]
-    time.sleep(1)  # some of them reach the relay that lives
-    aachen.nodes[0].kill()
-    aachen.nodes[0].start()
-    berlin.nodes[0].start()
-    delivered(aachen.nodes[2], messages, 55)
-    assert [text for text in berlin.nodes[2].texts() if text.startswith("while you")] == sorted(
-        f"while you were dead {n}" for n in range(20)
-    )
-
-
-def test_domains_that_are_cut_apart_catch_up(three: Federation) -> None:
+def test_what_is_for_a_domain_that_nobody_reaches_is_refused_with_the_reason(three: Shared) -> None:
     _, berlin, chemnitz = three.members
-    three.net.unplug(chemnitz.uplink(), UPLINK)
-    messages = [berlin.nodes[1].send(chemnitz.name(2), f"while you were away {n}") for n in range(10)]
-    wait_for("they wait", lambda: berlin.status()[C]["waiting"] == 10 or berlin.nodes[1].state(messages[0]), SOON)
-    three.net.plug(chemnitz.uplink(), UPLINK)
-    delivered(berlin.nodes[1], messages, 55)
-
-
-def test_what_is_for_a_domain_that_nobody_reaches_is_refused_with_the_reason(three: Federation) -> None:
-    aachen, berlin, _ = three.members
-    message = aachen.nodes[2].send(f"{berlin.mesh.ids[2]}@nowhere.example", "anybody?")
-    wait_for("it is refused", lambda: aachen.nodes[2].state(message) == "refused", SOON)
-    rows: Any = aachen.nodes[2].ask("mesh.outbox")
+    message = chemnitz.nodes[2].send(f"{berlin.mesh.ids[2]}@nowhere.example", "anybody?")
+    wait_for("it is refused", lambda: chemnitz.nodes[2].state(message) == "refused", SOON)
+    rows: Any = chemnitz.nodes[2].ask("mesh.outbox")
     reason = next(row["reason"] for row in rows if row["id"] == message)
-    assert reason == f"nowhere.example is not reached from {A}"
+    assert reason == f"nowhere.example is not reached from {C}"
 
 
-def test_a_user_of_a_relay_is_found_by_name(three: Federation) -> None:
+def test_a_user_of_a_relay_is_found_by_name(three: Shared) -> None:
     aachen, berlin, _ = three.members
-    berlin.nodes[0].ask("mesh.user.add", name="ben")
+    berlin.relay.ask("mesh.user.add", name="ben")
     message = aachen.nodes[2].send(f"ben@{B}", "hello ben")
     delivered(aachen.nodes[2], [message])
-    assert berlin.nodes[0].texts("ben") == ["hello ben"]
+    assert berlin.relay.texts("ben") == ["hello ben"]
     with pytest.raises(RefusedError, match=f"nobody is called carl in {B}"):
         aachen.nodes[2].send(f"carl@{B}", "hello carl")
-    answer = berlin.nodes[0].send(f"{aachen.mesh.ids[2]}@{A}", "hello back", user="ben")
-    wait_for("ben's answer is delivered", lambda: berlin.nodes[0].state(answer, "ben") == "delivered", SOON)
+    answer = berlin.relay.send(f"{aachen.mesh.ids[2]}@{A}", "hello back", user="ben")
+    wait_for("ben's answer is delivered", lambda: berlin.relay.state(answer, "ben") == "delivered", SOON)
 
 
-def test_of_two_relays_the_one_that_lives_is_used() -> None:
-    with Lab() as lab, ExitStack() as stack:
-        federation = Federation(lab, stack, {A: (0, 2), B: (0,)})
-        federation.start()
-        aachen, berlin = federation.members
-        first = aachen.nodes[1].send(berlin.name(2), "over either")
-        delivered(aachen.nodes[1], [first])
-        for number in (0, 2):
-            aachen.nodes[number].stop()
-            message = aachen.nodes[1].send(berlin.name(2), f"without relay {number}")
-            delivered(aachen.nodes[1], [message], 55)
-            aachen.nodes[number].start()
-            federation.expect_connected()
+def test_a_loop_of_three_domains_ends(three: Shared) -> None:
+    aachen, *others = three.members
+    reconfigured(three, ring=True)
+    before = [other.relay.counter("federation.carried") for other in others]
+    aachen.nodes[2].send(f"{aachen.mesh.ids[1]}@{LOOP}", "round and round")
+    wait_for("it is back", lambda: aachen.relay.counter("federation.duplicates") == 1, SOON)
+    wait_for("it waits nowhere", lambda: not any(each.status().get(LOOP, {}).get("waiting") for each in three.members))
+    assert [other.relay.counter("federation.carried") - old for other, old in zip(others, before, strict=True)] == [
+        1,
+        1,
+    ]
+    reconfigured(three, ring=False)
+
+
+def reconfigured(three: Shared, *, ring: bool) -> None:
+    three.ring = ring
+    for member in three.members:
+        three.configure(member)
+        reloaded(member.relay)
+    three.expect_connected()
+
+
+# --- strangers ----------------------------------------------------------------------------------------------
+
+DRESDEN = secret("relay of Dresden")
+
+
+@pytest.mark.parametrize(
+    ("chain", "words"),
+    [
+        ([AUTHORITY.certificate(D, DRESDEN.identity, -60, -1)], "expired on"),
+        ([AUTHORITY.certificate(D, DRESDEN.identity, 1, 60)], "valid from"),
+        ([ANOTHER.certificate(D, DRESDEN.identity)], "an issuer that is not trusted here"),
+        ([AUTHORITY.certificate(B, DRESDEN.identity)], f"another key than the one pinned for {B}"),
+        ([AUTHORITY.certificate(A, DRESDEN.identity)], "which is the own domain"),
+        ([AUTHORITY.certificate(D, secret("somebody else").identity)], "QUIC error 0x133"),
+        ([], "without a domain"),
+    ],
+    ids=["expired", "not yet", "unknown authority", "pinned domain", "own domain", "stolen", "none"],
+)
+def test_who_shows_a_certificate_that_proves_nothing_is_left(
+    three: Shared, stranger: Stranger, chain: list[bytes], words: str
+) -> None:
+    relay = three.members[0].relay
+    before = relay.counter("link.refused_certificate")
+    assert words in stranger.call("10.9.0.1:7000", DRESDEN, *chain)
+    assert relay.counter("link.refused_certificate") == before + 1
+    assert D not in three.members[0].status()
+
+
+def test_who_lies_about_where_something_comes_from_is_refused_whatever_it_proves(
+    three: Shared, stranger: Stranger
+) -> None:
+    aachen, berlin, _ = three.members
+    assert stranger.call("10.9.0.1:7000", DRESDEN, AUTHORITY.certificate(D, DRESDEN.identity)) == ""
+    data = envelope("anna", "ben")
+    forged = bytearray(envelope("anna", "ben", 1))
+    forged[-1] ^= 1
+    good = {"recipientKey": secret("ben").address, "version": 1, "auth": {"origin": D}}
+    lies = {
+        f"the certificate is of {D}": {"auth": {"origin": B}, "payload": outside(A, D, data)},
+        f"a relay of {D} may not speak for {B}": {"payload": outside(A, B, data)},
+        f"nothing is carried from {D}": {"payload": outside(B, D, data)},
+        "somebody else than recipientKey": {"recipientKey": aachen.key(1), "payload": outside(A, D, data)},
+        "not signed by its sender": {"payload": outside(A, D, bytes(forged))},
+        "messageId is not the id": {"messageId": bytes(32), "payload": outside(A, D, data)},
+        f"it has passed {MAX_HOPS + 1} domains": {"hops": MAX_HOPS + 1, "payload": outside(A, D, data)},
+    }
+    found = stranger.ask("relayEnqueue", *(good | lie for lie in lies.values()))
+    assert [words for words, fault in zip(lies, found, strict=True) if words not in fault] == [], found
+    assert aachen.relay.counter("federation.lies") == 1
+    assert berlin.relay.counter("federation.lies") == 0
+    assert stranger.ask("relayEnqueue", good | {"payload": outside(A, D, data)}) == [""]
+
+
+def test_a_domain_that_floods_is_slowed_down_and_everybody_else_is_served(three: Shared, stranger: Stranger) -> None:
+    aachen, berlin, chemnitz = three.members
+    assert stranger.call("10.9.1.1:7000", DRESDEN, AUTHORITY.certificate(D, DRESDEN.identity)) == ""
+    common = {"version": 1, "auth": {"origin": D}, "recipientKey": secret("nobody").address}
+    payloads = [outside(B, D, envelope("mallory", "nobody", number)) for number in range(2500)]
+    early = aachen.nodes[2].send(berlin.name(2), "in the flood")
+    found = stranger.ask("relayEnqueue", *(common | {"payload": payload} for payload in payloads), at_once=60)
+    assert delivered(aachen.nodes[2], [early], 20) < 20
+    assert found.count("") <= 32, "of those nobody has, half of a domain's share goes in"
+    assert any("sends faster than this relay takes" in fault for fault in found)
+    assert any("too much is on its way into this mesh" in fault for fault in found)
+    assert berlin.relay.counter("federation.hasty") > 0
+    assert stranger.flood("10.9.1.1:7000", 30) == 0
+    assert crosses(chemnitz, berlin, "after the flood", 20) < 20
+    assert berlin.relay.running
+
+
+def outside(to: str, origin: str, data: bytes) -> bytes:
+    return encode_outside(OutsideEnvelope(to, origin, data))
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [({"first": -60, "last": -1}, "expired on"), ({"authority": ANOTHER}, "an issuer that is not trusted here")],
+    ids=["expired", "unknown authority"],
+)
+def test_a_relay_that_shows_a_bad_certificate_is_left_until_it_has_a_good_one(
+    three: Shared, how: dict[str, Any], words: str
+) -> None:
+    aachen, berlin, chemnitz = three.members
+    three.certify(chemnitz, **how)
+    chemnitz.relay.stop()
+    said = aachen.relay.log().count(words)
+    chemnitz.relay.start()
+    waits = chemnitz.nodes[2].send(aachen.name(2), f"I was {words}")
+    wait_for(f"the log says {words}", lambda: aachen.relay.log().count(words) > said)
+    wait_for("the message waits", lambda: chemnitz.status()[A]["waiting"] >= 1)
+    assert not berlin.reaches(C)
+    assert not chemnitz.reaches(A)
+    three.certify(chemnitz)
+    reloaded(chemnitz.relay)
+    delivered(chemnitz.nodes[2], [waits])
+    three.expect_connected()
+
+
+# --- outages ------------------------------------------------------------------------------------------------
+
+
+def test_a_relay_that_is_killed_and_comes_back_takes_and_hands_on_what_waited(three: Shared) -> None:
+    aachen, berlin, _ = three.members
+    berlin.relay.kill()
+    messages = [aachen.nodes[2].send(berlin.name(2), f"while you were dead {n}") for n in range(20)]
+    time.sleep(1)  # some of them reach the relay that lives
+    aachen.relay.kill()
+    aachen.relay.start()
+    berlin.relay.start()
+    delivered(aachen.nodes[2], messages, 55)
+    assert [text for text in berlin.nodes[2].texts() if text.startswith("while you were dead")] == sorted(
+        f"while you were dead {n}" for n in range(20)
+    )
+    three.expect_connected()
+
+
+def test_domains_that_are_cut_apart_catch_up(three: Shared) -> None:
+    _, berlin, chemnitz = three.members
+    three.uplink(chemnitz, up=False)
+    messages = [berlin.nodes[1].send(chemnitz.name(2), f"while you were away {n}") for n in range(10)]
+    wait_for("they wait", lambda: berlin.status()[C]["waiting"] >= 10, SOON)
+    three.uplink(chemnitz, up=True)
+    delivered(berlin.nodes[1], messages, 55)
+    three.expect_connected()
+
+
+def test_a_relay_that_is_slow_gets_everything_once(three: Shared) -> None:
+    aachen, berlin, _ = three.members
+    three.uplink(berlin, delay_ms=300, loss=0.1)
+    os.kill(berlin.relay.pid, signal.SIGSTOP)
+    messages = [aachen.nodes[2].send(berlin.name(2), f"slow {n}") for n in range(30)]
+    wait_for("they wait", lambda: aachen.status()[B]["waiting"] >= 30, SOON)
+    time.sleep(5)
+    assert set(states(aachen.nodes[2]).values()) >= {"relayed"}
+    os.kill(berlin.relay.pid, signal.SIGCONT)
+    delivered(aachen.nodes[2], messages, 55)
+    three.uplink(berlin, delay_ms=0, loss=0.0)
+    assert [text for text in berlin.nodes[2].texts() if text.startswith("slow")] == sorted(
+        f"slow {n}" for n in range(30)
+    )
+    assert crosses(berlin, aachen, "fast again") < SOON
+
+
+# --- ten people ---------------------------------------------------------------------------------------------
+
+
+def people(community: Community, count: int) -> list[tuple[Node, str, str]]:
+    """Return so many users of the nodes behind the relay: node, name and id."""
+    found = []
+    for number in range(count):
+        node = community.nodes[1 + number % 2]
+        name = f"person{number}"
+        made: Any = node.ask("mesh.user.add", name=name)
+        found.append((node, name, str(made["id"])))
+    return found
+
+
+def test_so_many_messages_for_ten_people_drain_after_an_outage_with_both_relays_restarted_meanwhile(
+    three: Shared,
+) -> None:
+    aachen, berlin, _ = three.members
+    readers, writers = people(berlin, 10), people(aachen, QUEUED // 500)
+    berlin.relay.kill()
+    each = QUEUED // len(writers) // len(readers)
+    sent: dict[str, set[str]] = {identity: set() for _, _, identity in readers}
+    for node, writer, _ in writers:
+        for _, _, identity in readers:
+            for number in range(each):
+                text = f"{writer} {number}"
+                node.send(f"{identity}@{B}", text, writer)
+                sent[identity].add(text)
+    wait_for("all wait at the relay", lambda: aachen.status()[B]["waiting"] >= QUEUED, QUEUED / 10)
+    berlin.relay.start()
+    began = time.monotonic()
+    for relay, left in ((berlin.relay, QUEUED * 2 // 3), (aachen.relay, QUEUED // 3)):
+        wait_for("a third is there", lambda left=left: aachen.status()[B]["waiting"] < left, QUEUED / 10)
+        relay.kill()
+        relay.start()
+    wait_for("all are there", lambda: sum(len(node.inbox(name)) for node, name, _ in readers) >= QUEUED, QUEUED / 10)
+    there = time.monotonic() - began
+    for node, name, identity in readers:
+        texts = node.texts(name)
+        assert len(texts) == len(set(texts)), "none twice"
+        assert set(texts) == sent[identity]
+    for node, writer, _ in writers:
+        wait_for("receipts", lambda node=node, writer=writer: set(states(node, writer).values()) == {"delivered"}, 150)
+    took = time.monotonic() - began
+    print(f"{QUEUED} messages for 10 people: there after {there:.1f} s, all receipts back after {took:.1f} s")
+
+
+def test_a_relay_that_is_asked_to_stop_hands_on_what_is_under_way_and_waits_no_longer_than_it_may(
+    three: Shared,
+) -> None:
+    aachen, berlin, _ = three.members
+    for answers in (True, False):
+        os.kill(berlin.relay.pid, signal.SIGSTOP)
+        message = aachen.nodes[2].send(berlin.name(2), f"as you stop {answers}")
+        wait_for("it is under way", lambda: aachen.status()[B]["waiting"] >= 1, SOON)
+        began = time.monotonic()
+        os.kill(aachen.relay.pid, signal.SIGTERM)
+        if answers:
+            time.sleep(2)
+            os.kill(berlin.relay.pid, signal.SIGCONT)
+        assert aachen.relay.process is not None
+        assert aachen.relay.process.wait(DRAIN_S + 5) == 0
+        took = time.monotonic() - began
+        os.kill(berlin.relay.pid, signal.SIGCONT)
+        if answers:
+            assert 2 < took < DRAIN_S - 1
+            wait_for("it is there", lambda: "as you stop True" in berlin.nodes[2].texts(), SOON)
+        else:
+            assert DRAIN_S <= took < DRAIN_S + 5
+        aachen.relay.start()
+        delivered(aachen.nodes[2], [message])
+        assert berlin.nodes[2].texts().count(f"as you stop {answers}") == 1
+    three.expect_connected()
