@@ -158,3 +158,18 @@ def test_ten_thousand_wait_and_go_in_order() -> None:
         seen += [int.from_bytes(row.envelope_id, "big") for row in batch]
         parcels.done([row.seq for row in batch], 1)
     assert seen == order
+
+
+def test_what_was_handed_on_is_forgotten_when_much_has_come_since_and_what_waits_never_is() -> None:
+    database = Database(":memory:")
+    parcels = Parcels(database, ROOM)
+    cap = ROOM // 8 // 200
+    waits = parcels.keep(parcel(0, "far.example"))
+    for number in range(1, 3 * cap):
+        parcels.keep(parcel(number), done=1500)
+    with database.transaction() as connection:
+        assert connection.execute("SELECT count(*) FROM federation").fetchone()[0] <= cap + 64 + 1
+    assert [row.seq for row in parcels.due("far.example", 9999, 9)] == [waits]
+    assert parcels.known(0, parcel(3 * cap - 1).envelope_id, 0) == 3 * cap
+    assert parcels.known(0, parcel(1).envelope_id, 0) is None
+    assert parcels.keep(parcel(1), done=1600) == 3 * cap + 1

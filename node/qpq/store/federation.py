@@ -3,10 +3,10 @@
 Where a store in RAM was lost and its snapshot may lack some, the numbers go on higher than any that was given out. The
 tables are made with the first row: a node of no domain has none, and they take no pages of its store.
 
-A row whose ``data`` is gone has been handed on: it is remembered until it would have expired, so that whoever sends the
-same again gets the same number, and it goes its way again only when that was a while ago. ``origin`` is the domain
-it came from, empty for the own one; ``born`` is when it was made, ``due`` when to try it (again) or when it was
-handed on, all in seconds of life.
+A row whose ``data`` is gone has been handed on: it is remembered until it would have expired, or many have come since,
+so that whoever sends the same again gets the same number, and it goes its way again only when that was a while ago.
+``origin`` is the domain it came from, empty for the own one; ``born`` is when it was made, ``due`` when to try it (again)
+or when it was handed on, all in seconds of life.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ _BROADCAST_PARTS: Final = 8
 """Broadcasts are kept only while a domain takes no more than an eighth: the rest is for messages."""
 _ROW_BYTES: Final = 200
 """What a row takes beside its data."""
+_REMEMBERED_PART: Final = 8
+_LEAST_REMEMBERED: Final = 256
+_TRIM_EVERY: Final = 64
+"""What was handed on is remembered while it is among the last that an eighth of the room has rows for, or so many."""
 _MAX_WAITING: Final = 50_000
 """Rows of one domain that wait."""
 
@@ -133,6 +137,9 @@ def keep(connection: Connection, parcel: Parcel, room: int, *, done: int | None 
     seq = int(row[0]) + 1 if row is not None else 1
     connection.execute(_NUMBERED, (CUSTODY_NUMBER, seq))
     _write(connection, replace(parcel, seq=seq), parcel.data if done is None else None, done or 0)
+    if seq % _TRIM_EVERY == 0:
+        kept = max(_LEAST_REMEMBERED, room // _REMEMBERED_PART // _ROW_BYTES)
+        connection.execute("DELETE FROM federation WHERE seq <= ? AND data IS NULL", (seq - kept,))
     return seq
 
 
