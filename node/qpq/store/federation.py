@@ -5,8 +5,8 @@ tables are made with the first row: a node of no domain has none, and they take 
 
 A row whose ``data`` is gone has been handed on: it is remembered until it would have expired, or many have come since,
 so that whoever sends the same again gets the same number, and it goes its way again only when that was a while ago.
-``origin`` is the domain it came from, empty for the own one; ``born`` is when it was made, ``due`` when to try it (again)
-or when it was handed on, all in seconds of life.
+``origin`` is the domain it came from, empty for the own one; ``born`` is when it was made, ``due`` when to try it
+(again) or when it was handed on, all in seconds of life.
 """
 
 from __future__ import annotations
