@@ -80,16 +80,19 @@ def watch(
     messages: int = 30,
     every_s: float = 3.0,
     size: int = 200,
+    rest_s: float = REST_S,
 ) -> Seen:
     """Run the same traffic over several seeds: link up, messages both ways at random times, an hour at rest."""
     seen = Seen()
     for seed in seeds:
         with seeded_urandom(seed):
-            _one(seen, *pair(lines, seed, Quality(loss, DELAY_S)), messages, every_s, size)
+            _one(seen, *pair(lines, seed, Quality(loss, DELAY_S)), messages, every_s, size, rest_s)
     return seen
 
 
-def _one(seen: Seen, world: World, a: EchoHost, b: EchoHost, messages: int, every_s: float, size: int) -> None:
+def _one(
+    seen: Seen, world: World, a: EchoHost, b: EchoHost, messages: int, every_s: float, size: int, rest_s: float
+) -> None:
     b.start()
     a.start()
     began = world.now
@@ -107,9 +110,9 @@ def _one(seen: Seen, world: World, a: EchoHost, b: EchoHost, messages: int, ever
         sender.send(size)
     world.agenda.run(world.now + 60)
     after = a.tx_bytes + b.tx_bytes
-    seen.bytes_per_message.append((after - before) / messages)
-    world.agenda.run(world.now + REST_S)
-    seen.rest_bytes.append((a.tx_bytes + b.tx_bytes - after) / REST_S / 2)
+    seen.bytes_per_message.append((after - before) / max(1, messages))
+    world.agenda.run(world.now + rest_s)
+    seen.rest_bytes.append((a.tx_bytes + b.tx_bytes - after) / max(1, rest_s) / 2)
     for reader in (a, b):
         times = [at for whom, at in sent if whom is reader]
         seen.delays.extend(
@@ -136,14 +139,14 @@ def table(seeds: int) -> str:
 
 def constants() -> str:
     """Return what the model counts with."""
-    last = f"{handshake.DONE_BYTES} + {handshake.DONE_ACK_BYTES}"
+    last = f"{handshake.FINISH_BYTES} + {handshake.DONE_BYTES} + {handshake.DONE_ACK_BYTES}"
     return "\n".join(
         (
             f"Ethernet + IPv6 + UDP a packet      {FRAMING} B",
             f"QUIC header and tag                 {sizes.HEADER + sizes.TAG} B",
             f"ACK frame of one range, at least    {sizes.ACK_LEAST} B",
             "STREAM frame                        2 B, and 1 to 4 for the offset",
-            f"hand-shake                          3 x {recovery.PACKET} + {last} B of UDP payload",
+            f"hand-shake                          2 x {recovery.PACKET} + {last} B of UDP payload",
             f"first probe                         {2 * recovery.INITIAL_RTT} s, doubling",
             f"acknowledgement waits               {World(0).link_limits.acknowledge_s} s, or {transport.EVERY} packets",
         )

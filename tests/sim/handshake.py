@@ -1,8 +1,8 @@
 """How a link of the model comes up: the datagrams of a mutual handshake, each of which may be lost.
 
-Seen with aioquic: ClientHello, the server's flight and the client's certificate are one datagram of 1200
-bytes each, HANDSHAKE_DONE with the ticket one of 138. Each is sent again after a probe timeout that doubles
-up to a bound; whoever has heard from the other waits longer (``link.connection``).
+Seen with aioquic: ClientHello and the server's flight are one datagram of 1200 bytes each, the client's certificate
+with HELLO behind it one of 450, HANDSHAKE_DONE with the ticket one of 138. Each is sent again after a probe timeout
+that doubles up to a bound; whoever has heard from the other waits longer (``link.connection``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sim.owner import Owner
     from sim.transport import End
 
+FINISH_BYTES = 450
 DONE_BYTES = 138
 DONE_ACK_BYTES = 29
 AMPLIFICATION = 3
@@ -146,7 +147,7 @@ class Handshake:
             self._ends[0].close("no answer")
             self._client.end_turn()
             return
-        self._send(self._client, self._server, self._forth, PACKET, self._finish_came, attempt)
+        self._send(self._client, self._server, self._forth, FINISH_BYTES, self._finish_came, attempt)
         self._agenda.after(self._wait(attempt, max(LEAST_RETRY, 3 * self._rtt)), self._finish, attempt + 1)
 
     def _finish_came(self, attempt: int) -> None:

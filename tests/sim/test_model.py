@@ -26,4 +26,9 @@ def test_the_model_takes_the_bytes_and_the_time_that_aioquic_takes(loss: float) 
     # Not the median: of messages that lose half of their packets that is the edge between the first and its repair.
     assert model.delay(60) == pytest.approx(real.delay(60), rel=delay_off, abs=0.03)
     assert sum(model.rest_bytes) == pytest.approx(sum(real.rest_bytes), rel=0.25)
+
+
+@pytest.mark.parametrize("loss", sorted(TOLERANCE))
+def test_a_link_of_the_model_comes_up_with_the_bytes_of_aioquics(loss: float) -> None:
+    real, model = (watch(lines, loss, range(60), messages=0, rest_s=0) for lines in (QuicLines, ModelLines))
     assert sum(model.link_bytes) == pytest.approx(sum(real.link_bytes), rel=0.25)

@@ -43,6 +43,7 @@ METHODS: dict[Any, dict[str, tuple[str, ...]]] = {
         "_handle_crypto_frame": ("context", "frame_type", "buf"),
         "_replenish_connection_ids": (),
         "_write_connection_limits": ("builder", "space"),
+        "_write_handshake": ("builder", "epoch", "now"),
         "_write_stream_limits": ("builder", "space", "stream"),
         "_write_stream_frame": ("builder", "space", "stream", "max_offset"),
         "_on_max_stream_data_delivery": ("delivery", "stream"),

@@ -1,4 +1,4 @@
-"""What a message costs on its first link, in Ethernet bytes both ways, against DESIGN's budgets (section 2).
+"""What a message costs on its first link, in Ethernet bytes both ways, against DESIGN's budgets (section 2); a link.
 
 Real sealing, frames and packets on a wire in memory; padding is off, the session runs or is begun, as the rows say.
 """
@@ -6,7 +6,7 @@ Real sealing, frames and packets on a wire in memory; padding is off, the sessio
 from __future__ import annotations
 
 import pytest
-from link_world import linked
+from link_world import Node, World, host, linked
 
 from qpq.crypto.prekeys import make_one_time
 from qpq.mesh.events import FrameReceived
@@ -113,3 +113,25 @@ def test_of_32_messages_together_each_takes_less_than_460_bytes() -> None:
     for _ in range(count // 32):
         frames += sum(neighbours.send(*running(neighbours, 32)))
     assert frames / count < 460, "the budget is 520, the aim 460"
+
+
+def test_a_link_comes_up_with_two_datagrams_of_1200_bytes_and_three_short_ones() -> None:
+    """The two that QUIC asks for (RFC 9000 section 14.1); the certificate of who dials is in the third."""
+    world, near, far = linked()
+    assert [sent.source for sent in world.sent] == [near.address, far.address, near.address, far.address, near.address]
+    assert [len(sent.data) for sent in world.sent[:2]] == [1200, 1200]
+    assert sum(len(sent.data) for sent in world.sent[2:]) < 620
+
+
+@pytest.mark.parametrize("lost", range(5))
+def test_a_link_comes_up_whichever_of_its_datagrams_is_lost(lost: int) -> None:
+    world = World()
+    near, far = Node(world, "near", host(1)), Node(world, "far", host(2))
+    world.lose = lambda sent: world.sent.index(sent) == lost
+    near.dial(far, far.hub.own)
+    world.run(3)
+    assert near.up.peer == far.hub.own
+    assert far.up.peer == near.hub.own
+    near.hub.write(near.up.link, [Receipt(((bytes(16), bytes(32)),))])
+    world.run(3)
+    assert len(far.frames) == 1

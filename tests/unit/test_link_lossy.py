@@ -62,6 +62,18 @@ def test_probes_into_silence_come_at_most_a_second_and_a_half_apart() -> None:
     assert gaps[0] < gaps[3] < gaps[5]  # they do back off at first
 
 
+@pytest.mark.parametrize("seed", range(16, 32))
+def test_time_goes_on_whatever_is_lost(seed: int) -> None:
+    """The library foretells the time at which a packet is lost, and by rounding may not find it so by then."""
+    chance = random.Random(seed)  # noqa: S311 (repeatable)
+    world = World(0.01)
+    world.lose = lambda _: chance.random() < 0.5
+    anna, ben = Node(world, "anna", host(1)), Node(world, "ben", host(2))
+    anna.dial(ben, ben.hub.own)
+    world.run(60, until=lambda: bool(anna.of(LinkUp) and ben.of(LinkUp)))
+    world.run(2)
+
+
 def test_what_a_link_loses_is_seen_and_forgotten_again() -> None:
     world, anna, ben = linked()
     chance = random.Random(3)  # noqa: S311 (repeatable)
@@ -70,7 +82,7 @@ def test_what_a_link_loses_is_seen_and_forgotten_again() -> None:
     for _ in range(60):
         anna.hub.write(anna.up.link, [PING])
         world.run(2)
-    assert 0.3 < link.loss < 0.7
+    assert 0.55 < link.loss < 0.85, "of four packets three: that packet, its acknowledgement, or both"
     world.lose = lambda _: False
     for _ in range(300):
         anna.hub.write(anna.up.link, [PING])

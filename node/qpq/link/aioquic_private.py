@@ -9,6 +9,7 @@ by name when one of them changes. What is changed, and why:
 * 0-RTT is neither offered nor taken: it can be replayed;
 * connection ids are handed out by the owner of the socket, so that they are short and unique;
 * what a peer can make this end buffer has a cap: the library's windows double for ever;
+* a client's second datagram has no packet that would fill it up to 1200 bytes (RFC 9000 section 14.1);
 * the buffers of the handshake are small and go with it: the library keeps 48 KiB a link;
 * acknowledgements wait for a packet to ride in; packets that hold nothing else are not kept for ever;
 * what answers a packet leans on that packet's timer, where both ends do so (_recovery);
@@ -275,6 +276,7 @@ class LinkConnection(PacketConnection):
         if (
             (space.ack_at is not None and space.ack_at <= now)
             or self._probe_pending
+            or self._handshake_done_pending
             or space.largest_received_packet - self._acknowledged_up_to >= _EVERY
             or len(space.ack_queue) > 1
             or (stream is not None and not stream.sender.buffer_is_empty)
@@ -297,6 +299,16 @@ class LinkConnection(PacketConnection):
         context.__class__ = LinkContext
         context.adopt(self._hooks)
         self._crypto_buffers = {epoch: Buffer(capacity=_CRYPTO_BYTES) for epoch in self._crypto_buffers}
+
+    def _write_handshake(self, builder: QuicPacketBuilder, epoch: library_tls.Epoch, now: float) -> None:
+        """Leave out a client's last first packet: an ACK that the next packet makes needless (RFC 9001, 4.9.1)."""
+        if not (
+            self._is_client
+            and epoch is library_tls.Epoch.INITIAL
+            and self._crypto_streams[epoch].sender.buffer_is_empty
+            and not self._crypto_streams[library_tls.Epoch.HANDSHAKE].sender.buffer_is_empty
+        ):
+            super()._write_handshake(builder, epoch, now)
 
     def _alpn_handler(self, alpn_protocol: str) -> None:
         super()._alpn_handler(alpn_protocol)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PROBE_S: Final = 1.5
 """Seconds between probes at most, unless a round trip takes so long that twice two doublings are more."""
 _DOUBLINGS = 2
+_ROUNDING_S = 0.000_001
 _MEMORY = 64  # packets after which older ones count half
 
 
@@ -74,7 +75,9 @@ class LinkRecovery(QuicPacketRecovery):
         if oldest is None or oldest > space.largest_acked_packet:
             space.loss_time = None
         else:
-            super()._detect_loss(now=now, space=space)
+            # A little later, for else rounding may keep a packet at the very time for which its loss was foretold, and
+            # that timer be asked for again and again.
+            super()._detect_loss(now=now + _ROUNDING_S, space=space)
 
     def _on_packets_lost(self, *, packets: Iterable[QuicSentPacket], **options: Any) -> None:
         packets = tuple(packets)
