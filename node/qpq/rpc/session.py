@@ -211,15 +211,19 @@ class RpcSession:
         data = connection.data_to_send()
         if data:
             self._stream.write(data)
+        at = connection.next_deadline()
+        if at is not None and (self._timer is None or at < self._timer.when()):  # one too early sets it anew
+            self._disarm()
+            self._timer = self._loop.call_at(at, self._ring)
+        if not connection.is_open and not self._closed.is_set():
+            self._disarm()
+            self._closed.set()
+            self._stream.close(self.reason)
+
+    def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        at = connection.next_deadline()
-        if at is not None:
-            self._timer = self._loop.call_at(at, self._ring)
-        if not connection.is_open and not self._closed.is_set():
-            self._closed.set()
-            self._stream.close(self.reason)
 
     def _ring(self) -> None:
         self._timer = None

@@ -50,7 +50,10 @@ def _table(data: bytes | bytearray, max_bytes: int) -> tuple[list[int], int]:
     head = (count // 2 + 1) * WORD
     if head > len(data):
         return [], head
-    sizes = [_U32.unpack_from(data, _U32.size * number)[0] * WORD for number in range(1, count + 1)]
+    if count == 1:  # as nearly all have
+        sizes = [_U32.unpack_from(data, _U32.size)[0] * WORD]
+    else:
+        sizes = [_U32.unpack_from(data, _U32.size * number)[0] * WORD for number in range(1, count + 1)]
     if not sizes[0]:
         raise FramingError("the first segment has no room for a root")
     if head + sum(sizes) > max_bytes:
