@@ -172,7 +172,7 @@ def test_a_hundred_messages_a_minute_from_one_token() -> None:
             await world.anna.call("enqueue", recipientKey=BERT, payload=b"x")
         other = world.guest("anna", ANNA)  # another connection is no other token
         for guest in (world.anna, other):
-            with pytest.raises(CallOverloaded, match="more than 100 messages a minute: try again in [56]. s"):
+            with pytest.raises(CallOverloaded, match=r"more than 100 messages a minute: try again in [56]. s"):
                 await guest.call("enqueue", recipientKey=BERT, payload=b"x")
         await world.bert.call("enqueue", recipientKey=BERT, payload=b"x")
         assert world.queues.last(BERT) == 101
