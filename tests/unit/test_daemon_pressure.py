@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,9 +22,10 @@ from node import free_port
 from qpq.daemon import pressure
 from qpq.daemon.pressure import Left, Level, Pressure, judge
 from qpq.mesh.events import RoomSet
+from qpq.store.faults import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 MIB = 1 << 20
 SECONDS = 30.0
@@ -111,13 +113,16 @@ def test_a_level_does_not_flap_around_its_threshold() -> None:
 # --- the node -----------------------------------------------------------------------------------
 
 
-def _pressure(root: str) -> tuple[Pressure, list[Any], list[tuple[str, float]]]:
+def _pressure(
+    root: str, compact: Callable[[], None] | None = None
+) -> tuple[Pressure, list[Any], list[tuple[str, float]]]:
     told: list[Any] = []
     timers: list[tuple[str, float]] = []
     node: Any = SimpleNamespace(
         shell=SimpleNamespace(put=told.append),
         log=logging.getLogger("qpq"),
         later=lambda name, seconds, _call: timers.append((name, seconds)),
+        settled=lambda: SimpleNamespace(compact=compact or (lambda: timers.append(("compacted", 0.0)))),
     )
     return Pressure(node, root), told, timers
 
@@ -136,7 +141,18 @@ def test_the_core_is_told_of_changes_only_and_the_log_in_words(
     assert "nothing more is taken for others" in caplog.messages[1]
     assert "taken" in caplog.messages[2]
     assert "as before" in caplog.messages[3]
-    assert timers == [("memory", 60.0)] * 8  # no faster than once a minute
+    assert timers.count(("memory", 60.0)) == 8  # no faster than once a minute
+    assert timers.count(("compacted", 0.0)) == 5, "as long as it is short"
+
+
+def test_a_store_that_cannot_be_made_smaller_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise StoreError("the disk is gone")
+
+    watch, _, timers = _pressure(machine(tmp_path, 10), compact=fail)
+    watch.look()
+    assert "the disk is gone" in caplog.messages
+    assert timers == [("memory", 60.0)]
 
 
 def test_status_names_level_and_bytes(tmp_path: Path) -> None:
@@ -153,9 +169,19 @@ def program(request: pytest.FixtureRequest) -> list[str]:
 
 
 @pytest.fixture
-def daemon(program: list[str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def in_ram() -> Iterator[Path]:
+    """Give a directory in RAM, which the node's store lies in on a router."""
+    if not os.path.ismount("/dev/shm"):  # noqa: S108 (a place of its own is made there)
+        pytest.skip("needs a tmpfs on /dev/shm")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def daemon(program: list[str], tmp_path: Path, in_ram: Path) -> Iterator[subprocess.Popen[str]]:
     command = [*program, "daemon", "--data-dir", str(tmp_path / "d")]
     command += ["--listen", f"127.0.0.1:{free_port()}", "--no-mdns", "--no-beacon", "--no-group"]
+    command += ["--store-dir", str(in_ram), "--log-level", "debug"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         yield process
@@ -164,8 +190,17 @@ def daemon(program: list[str], tmp_path: Path) -> Iterator[subprocess.Popen[str]
         assert process.wait(SECONDS) == 0, "it must not have died"
 
 
-def test_a_real_node_near_its_limit_shrinks_says_so_and_lives(daemon: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_a_real_node_near_its_limit_shrinks_says_so_and_lives(
+    daemon: subprocess.Popen[str], tmp_path: Path, in_ram: Path
+) -> None:
     _line(daemon, "ready")
+    names = [f"user{number}" for number in range(8)]
+    written = [row for name in names for row in (f"/mesh user add {name}", f"/mesh send {name} {'x' * 30_000}")]
+    _qpq(tmp_path, lines=written)
+    _qpq(tmp_path, lines=[f"/mesh user remove {name}" for name in names])
+    (store,) = in_ram.glob("*.db")
+    large = store.stat().st_size
+    assert large > 200_000
     found = json.loads(_qpq(tmp_path, "status", "--json"))["memory"]
     if found["level"] != "enough":
         pytest.skip("this machine itself is short of memory")
@@ -178,6 +213,7 @@ def test_a_real_node_near_its_limit_shrinks_says_so_and_lives(daemon: subprocess
     assert status["memory"]["level"] == "low"
     assert status["memory"]["left"] < 6 * MIB
     assert "qpq_memory_level 2" in _qpq(tmp_path, "metrics")
+    assert store.stat().st_size < large - 150_000, "what was deleted is given back"
     resource.prlimit(daemon.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     for _ in range(2):
         daemon.send_signal(signal.SIGHUP)
@@ -198,9 +234,10 @@ def _line(daemon: subprocess.Popen[str], begin: str) -> str:
     raise AssertionError(f"no line with {begin!r}")
 
 
-def _qpq(path: Path, *words: str) -> str:
+def _qpq(path: Path, *words: str, lines: Sequence[str] = ()) -> str:
     command = [sys.executable, "-m", "qpq", "--data-dir", str(path / "d"), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
+    text = "".join(f"{line}\n" for line in lines)
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
 
 
 def _proc(pid: int, name: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from test_mesh_custody import BERT, COST, ONE, TWO, item
+from test_mesh_relaying import core, envelope, give, graph, held, store
 
 from cores import World, plain_world
 from flood_kit import Station, broadcast, news
@@ -13,11 +15,12 @@ from qpq.mesh.effects import SendFrame
 from qpq.mesh.flooded import cost_of
 from qpq.mesh.limits import Limits
 from qpq.mesh.proofs import Proofs
+from qpq.mesh.quotas import Quotas
 from qpq.mesh.room import Room
 from qpq.mesh.routes import Routes
 from qpq.wire.announce import sign_announce
 from qpq.wire.body import Body, encode_body
-from qpq.wire.envelope import Envelope, sign_envelope
+from qpq.wire.envelope import Envelope, envelope_id, sign_envelope
 from qpq.wire.frames import Custody, CustodyCode, Transfer
 from qpq.wire.query import sign_query
 from qpq.wire.receipts import commitment
@@ -111,6 +114,39 @@ def test_what_a_neighbour_could_not_hand_over_comes_when_there_is_memory_again()
     world.tell(node, WHOLE)
     world.run(3_600.0)
     assert [deliver.text for deliver in far.delivered] == ["through the narrow place"]
+
+
+def test_of_what_is_kept_only_what_neighbours_have_gives_way_the_newest_of_the_largest_first() -> None:
+    quotas = Quotas(100 * COST)
+    many = [item(number) for number in range(6)]
+    few = [item(number, via=TWO, sender=BERT) for number in range(10, 13)]
+    for each in [*many, *few]:
+        each.give(TWO if each.via == ONE else ONE)
+        quotas.add(each, 0)
+    alone, words = item(20), item(21)
+    words.via = None
+    words.give(ONE)  # made here
+    for each in (alone, words):
+        quotas.add(each, 0)
+    assert quotas.surplus() == []
+    quotas.resize(7 * COST)
+    assert quotas.surplus() == [many[5], many[4], many[3], many[2]]
+    quotas.resize(COST)
+    assert quotas.surplus() == [*many[::-1], *few[::-1]]
+
+
+def test_a_node_short_of_memory_lets_go_of_what_it_has_handed_on_and_of_nothing_else() -> None:
+    world, nodes = graph("ab bc", relay_bytes=8 * COST)
+    node, other = nodes["b"], nodes["a"]
+    carried, last = envelope(), envelope(secret=b"t" * 16)
+    give(world, node, other, carried, copies=4)
+    give(world, node, other, last, copies=1)
+    world.run(30.0)
+    assert (held(node, carried).given, held(node, last).given) == ((nodes["c"].identity,), ())
+    world.tell(node, events.RoomSet(10, takes=False))
+    assert [each.envelope_id for each in core(node)._custody.items()] == [envelope_id(last)]
+    assert len(store(node).relay) == 1
+    assert held(nodes["c"], carried).copies == 2, "it is safe there"
 
 
 # --- links ---------------------------------------------------------------------------------------

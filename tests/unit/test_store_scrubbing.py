@@ -24,6 +24,7 @@ from qpq.mesh.records import (
 )
 from qpq.store import scrubbing
 from qpq.store.database import Database
+from qpq.store.faults import StoreError
 from qpq.store.scrubbing import PAGE, Scrubber, gap
 
 if TYPE_CHECKING:
@@ -197,9 +198,48 @@ def test_a_store_in_memory_has_no_files_to_scrub() -> None:
     database.close()
 
 
+def test_the_file_of_a_store_in_ram_shrinks_with_what_was_deleted(tmp_path: Path) -> None:
+    """More than one pointer map's pages, so that pages are moved over it."""
+    path = tmp_path / "s.db"
+    database = Database(str(path), durable=False)
+    database.apply([incoming(number, 3500) for number in range(1000)])
+    database.scrub()
+    large = path.stat().st_size
+    assert large > 900 * PAGE
+    gone = [number for number in range(1000) if number % 10]
+    database.apply([MessageDelete(ANNA, number.to_bytes(16, "big")) for number in gone])
+    assert database.compact() > large * 3 // 4
+    assert database.compact() == 0
+    assert path.stat().st_size < large // 4
+    assert not list(tmp_path.glob("*-wal")) or (tmp_path / "s.db-wal").stat().st_size == 0
+    database.scrub()
+    data = on_disk(tmp_path)
+    assert [number for number in gone if mark(number).encode() in data] == []
+    assert len(database.inbox(ANNA, limit=2000)) == 100
+    database.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+def test_a_store_on_disk_keeps_its_free_pages(tmp_path: Path) -> None:
+    database = Database(str(tmp_path / "s.db"))
+    database.apply([incoming(number, 3500) for number in range(100)])
+    database.apply([MessageDelete(ANNA, number.to_bytes(16, "big")) for number in range(100)])
+    assert database.compact() == 0
+    database.close()
+
+
+def test_a_store_that_is_closed_cannot_be_made_smaller(tmp_path: Path) -> None:
+    database = Database(str(tmp_path / "s.db"), durable=False)
+    database.close()
+    with pytest.raises(StoreError):
+        database.compact()
+
+
 def test_a_file_of_another_layout_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
-    for change in ("PRAGMA page_size = 8192", "PRAGMA auto_vacuum = FULL"):
+    for change in ("PRAGMA page_size = 8192", "PRAGMA page_size = 1024"):
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute(change)
         connection.execute("CREATE TABLE t (a)")

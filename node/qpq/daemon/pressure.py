@@ -1,5 +1,7 @@
 """Watches how much memory is left, and has the core use less of its caps while that is little, and more again later.
 
+What a store in RAM does not need then is given back.
+
 What is left is the least of MemAvailable (proc(5)) and of the room below this process's own limit (RLIMIT_AS, which
 procd sets); where the kernel tells how long processes waited for memory (PSI, Linux 4.20), that counts too.
 """
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from qpq.daemon import memory
 from qpq.mesh.events import RoomSet
+from qpq.store.faults import StoreError
 
 if TYPE_CHECKING:
     from qpq.daemon.node import Node
@@ -85,11 +88,19 @@ class Pressure:
             self._node.shell.put(RoomSet(percent, takes))
             self._say(left, before)
             gc.collect()
+        if self.level is not Level.ENOUGH:
+            self._give_back()
         self._node.later("memory", LOOK_SECONDS, self.look)
 
     def document(self) -> dict[str, object]:
         """Return level and bytes left as plain JSON."""
         return {"level": self.level.name.lower(), "left": read(self._root).available}
+
+    def _give_back(self) -> None:
+        try:
+            self._node.settled().compact()
+        except StoreError as error:
+            self._node.log.warning("%s", error)
 
     def _say(self, left: Left, before: Level) -> None:
         log, megabytes = self._node.log, left.available // _MIB

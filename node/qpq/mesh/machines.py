@@ -340,7 +340,7 @@ class Machines:
         """Use so much of the caps from now on, and let go of what is too much; links stay."""
         room = self._limits.room
         room.percent, room.takes = event.percent, event.takes
-        self.relaying.resize()
+        self.relaying.resize(now)
         self.keeping.shrink(now)
         self.routing.hearing.shrink(now)
         self.routing.queries.shrink()

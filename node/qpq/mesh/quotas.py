@@ -67,8 +67,23 @@ class Quotas:
         """Envelopes that the last ``room`` had to look at."""
 
     def resize(self, cap: int) -> None:
-        """Count at most ``cap`` bytes from now on; what there is too much of stays until its time."""
+        """Count at most ``cap`` bytes from now on; ``surplus`` says what may go where there is too much."""
         self._cap = cap
+
+    def surplus(self) -> list[Held]:
+        """Return what goes where more is kept than there is room for: only what was handed on, which is safe elsewhere.
+
+        It is taken from the link that brought most, of it from the sender with most, the newest first.
+        """
+        given: list[Held] = []
+        excess = self.size - self._cap
+        shares = sorted((share for via, share in self._shares.items() if via is not None), key=_size_of, reverse=True)
+        for part in (part for share in shares for part in sorted(share.senders.values(), key=_size_of, reverse=True)):
+            for item in reversed(part.items.values()):
+                if excess > 0 and item.given:
+                    given.append(item)
+                    excess -= cost_of(item.size)
+        return given
 
     @property
     def free(self) -> int:
@@ -152,7 +167,7 @@ class Quotas:
         )
 
 
-def _size_of(part: _Part) -> int:
+def _size_of(part: _Part | _Share) -> int:
     return part.size
 
 

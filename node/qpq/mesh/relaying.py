@@ -98,10 +98,13 @@ class Relaying:
         """Return the bytes that are free for others' envelopes."""
         return self._quotas.free if self._takes and self._limits.room.takes else 0
 
-    def resize(self) -> None:
-        """Heed the room that there is now: what is kept stays, others' custody is no cache."""
+    def resize(self, now: float) -> None:
+        """Heed the room that there is now: of too much that goes which neighbours have too, the rest is no cache."""
         self._quotas.resize(self._limits.room.of(self._limits.relay_bytes))
         self.proofs.resize(self._limits.room.of(self._limits.proofs))
+        for gone in self._quotas.surplus():
+            self._effects.count(counters.CUSTODY_EVICTED)
+            self.forget(gone, now)
 
     # --- links, and a restart ------------------------------------------------------------------------
 

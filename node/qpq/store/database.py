@@ -21,7 +21,7 @@ from qpq.store.counting import PAGE, counts
 from qpq.store.entries import INBOX, OUTBOX, Counts, InboxEntry, OutboxEntry, inbox_entry, outbox_entry
 from qpq.store.faults import StoreBusyError, StoreDamagedError, StoreError, StoreFullError, StoreSealedError
 from qpq.store.restoring import restored
-from qpq.store.schema import place_of, prepare, upgrade
+from qpq.store.schema import CAN_SHRINK, place_of, prepare, upgrade
 from qpq.store.scrubbing import Scrubber
 from qpq.store.writers import GROWING, SOLE, Writers
 
@@ -251,6 +251,15 @@ class Database:
             while whole and self.scrubber.is_sweeping:
                 self.scrubber.scrub(self._connection)
 
+    def compact(self) -> int:
+        """Give back memory of what was deleted, where the store lies in RAM; return the bytes. Raises StoreError."""
+        from qpq.store.compacting import compact  # noqa: PLC0415 (only where memory is short)
+
+        try:
+            return compact(self._connection)
+        except sqlite3.Error as fault:
+            raise self._name(fault) from fault
+
     def close(self) -> None:
         """Move everything into the one file and close it; later calls raise StoreError."""
         with suppress(sqlite3.Error):  # what stays in the WAL is read at the next start
@@ -276,7 +285,7 @@ class Database:
         execute = self._connection.execute
         execute("PRAGMA locking_mode = EXCLUSIVE")
         execute(f"PRAGMA page_size = {PAGE}")
-        prepare(self._connection, self.path)
+        prepare(self._connection, self.path, *([] if durable else [CAN_SHRINK]))
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES_DURABLE if durable else _WAL_PAGES}")

@@ -32,6 +32,9 @@ CUSTODY_NUMBER: Final = "federation"
 CLIENTS_NUMBER: Final = "clients"
 """The one that the numbers of all messages to come are higher than, in clients' inboxes."""
 
+CAN_SHRINK: Final = "PRAGMA auto_vacuum = INCREMENTAL"
+"""What an empty file is told before it gets its tables, to be made smaller later (store.compacting)."""
+
 _TABLES = (
     """CREATE TABLE meta (
         key TEXT PRIMARY KEY NOT NULL,
@@ -150,14 +153,16 @@ _UPGRADES = {
 }
 
 
-def prepare(connection: Connection, path: str) -> None:
+def prepare(connection: Connection, path: str, *before: str) -> None:
     """Create the tables in an empty file, or see that the file has them or those of an earlier version.
+
+    ``before``: statements for an empty file that must come before its tables.
 
     Raises StoreDamagedError for another program's file, StoreTooNewError for a later version.
     """
     application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     if not application and not version and not _pragma(connection, "page_count"):
-        _run(connection, (*_TABLES, *_OF_OTHERS, *_KEYS))
+        _run(connection, (*before, *_TABLES, *_OF_OTHERS, *_KEYS))
     elif application != APPLICATION_ID:
         raise StoreDamagedError(f"{path} is no message store of this program: move it away or choose another data-dir")
     elif version > VERSION:
@@ -181,7 +186,7 @@ def upgrade(connection: Connection) -> None:
 
 def _run(connection: Connection, statements: tuple[str, ...]) -> None:
     """Make a file one of this version, wholly or not at all."""
-    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("BEGIN")  # not IMMEDIATE, which would make page 1 already
     for statement in statements:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -33,6 +33,8 @@ _FIRST_HEAD = 100
 _LEAVES = frozenset({10, 13})
 _INNER = frozenset({2, 5})
 _LEAF_HEAD, _INNER_HEAD = 8, 12
+_MAPPED = PAGE // 5 + 1
+"""Pages from one pointer map (section 1.8) to the next, the first being the second page: 5 bytes tell of one page."""
 
 
 class Scrubber:
@@ -90,11 +92,15 @@ class Scrubber:
         size = os.fstat(self._descriptor).st_size
         begun, end_at = self._at, self._at + pages * PAGE
         self._at = end_at if end_at < size else 0
-        if not PAGE <= size < _MAX_BYTES or not _is_known(os.pread(self._descriptor, _FIRST_HEAD, 0)):
+        header = os.pread(self._descriptor, _FIRST_HEAD, 0)
+        if not PAGE <= size < _MAX_BYTES or not _is_known(header):
             return
+        has_maps = any(header[_AUTO_VACUUM_AT : _AUTO_VACUUM_AT + 4])
         for start in range(begun, min(size, end_at), PAGE * _AT_ONCE):
             chunk = os.pread(self._descriptor, PAGE * _AT_ONCE, start)
             for at in range(0, len(chunk) - PAGE + 1, PAGE):
+                if has_maps and (start + at) // PAGE % _MAPPED == 1:
+                    continue
                 begin, end = gap(chunk, at, _FIRST_HEAD if start + at == 0 else 0)
                 if begin < end and chunk.count(0, at + begin, at + end) != end - begin:
                     os.pwrite(self._descriptor, bytes(end - begin), start + at + begin)
@@ -118,7 +124,7 @@ def gap(data: bytes, at: int, head: int) -> tuple[int, int]:
 def _is_known(header: bytes) -> bool:
     """Whether the database header (section 1.3) tells of the layout that ``gap`` reads."""
     size = int.from_bytes(header[_SIZE_AT : _SIZE_AT + 2], "big")
-    return size == PAGE and not header[_RESERVED_AT] and not any(header[_AUTO_VACUUM_AT : _AUTO_VACUUM_AT + 4])
+    return size == PAGE and not header[_RESERVED_AT]
 
 
 def _has_log(path: str) -> bool:
