@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.net
 
 A, B, C, D, LOOP = "aachen.example", "berlin.example", "chemnitz.example", "dresden.example", "loop.example"
+TOPIC = "rheinland"
 DRAIN_S = 8
 QUEUED = int(os.environ.get("QPQ_QUEUED", "1000"))
 """Messages that wait for the ten people of the drain (``make drain``: 10,000)."""
@@ -58,8 +59,8 @@ class Shared(Federation):
 
     def sections(self, member: Community) -> str:
         after, before = self.others(member)
-        way = f"list carries '{LOOP}'\n" if self.ring else ""
-        back = f"option transit '1'\nlist carries '{A}'\n" if self.ring else ""
+        way = f"list carries '{LOOP}'\n" if self.ring else f"list topic '{TOPIC}'\n"
+        back = f"option transit '1'\nlist carries '{A}'\n" if self.ring else f"list topic '{TOPIC}'\n"
         return section(after, way, pinned=after.domain != C) + section(before, back, pinned=before.domain != C)
 
     def certify(self, chemnitz: Community, authority: Authority = AUTHORITY, **days: int) -> None:
@@ -135,12 +136,44 @@ def test_a_user_of_a_relay_is_found_by_name(three: Shared) -> None:
     wait_for("ben's answer is delivered", lambda: berlin.relay.state(answer, "ben") == "delivered", SOON)
 
 
+def test_anybody_of_a_mesh_is_found_by_the_name_that_the_relays_directory_has(three: Shared) -> None:
+    aachen, berlin, chemnitz = three.members
+    berlin.relay.ask("federation.name.add", name="bea", key=berlin.mesh.ids[2])
+    message = aachen.nodes[2].send(f"bea@{B}", "hello bea")
+    delivered(aachen.nodes[2], [message])
+    assert "hello bea" in berlin.nodes[2].texts()
+    inside = berlin.nodes[1].send(f"bea@{B}", "hello from here")
+    delivered(berlin.nodes[1], [inside])
+    berlin.relay.ask("federation.name.remove", name="bea")
+    with pytest.raises(RefusedError, match=f"nobody is called bea in {B}"):
+        chemnitz.nodes[2].send(f"bea@{B}", "hello bea")
+
+
+def test_a_topic_that_all_list_is_read_in_all_meshes_and_no_other_channel_is(three: Shared) -> None:
+    ends = [member.nodes[2] for member in three.members]
+    for node in ends:
+        for topic in (TOPIC, "kitchen"):
+            node.ask("mesh.subscribe", topic=topic)
+    said = []
+    for number, node in enumerate(ends):
+        for topic in ("kitchen", TOPIC):
+            node.ask("mesh.broadcast", topic=topic, text=f"{topic} {number}")
+        said.append(f"{TOPIC} {number}")
+    for node in ends:
+        others = [text for text in said if text != f"{TOPIC} {ends.index(node)}"]
+        wait_for("all is read", lambda node=node, others=others: set(node.texts()) >= set(others), SOON)
+    for node in ends:
+        heard = [text for text in node.texts() if text.startswith((TOPIC, "kitchen"))]
+        assert sorted(heard) == [text for text in said if text != f"{TOPIC} {ends.index(node)}"]
+
+
 def test_a_loop_of_three_domains_ends(three: Shared) -> None:
     aachen, *others = three.members
     reconfigured(three, ring=True)
     before = [other.relay.counter("federation.carried") for other in others]
+    twice = aachen.relay.counter("federation.duplicates")
     aachen.nodes[2].send(f"{aachen.mesh.ids[1]}@{LOOP}", "round and round")
-    wait_for("it is back", lambda: aachen.relay.counter("federation.duplicates") == 1, SOON)
+    wait_for("it is back", lambda: aachen.relay.counter("federation.duplicates") == twice + 1, SOON)
     wait_for("it waits nowhere", lambda: not any(each.status().get(LOOP, {}).get("waiting") for each in three.members))
     assert [other.relay.counter("federation.carried") - old for other, old in zip(others, before, strict=True)] == [
         1,
