@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NewType, NoReturn
 
 from qpq.crypto import primitives
@@ -21,6 +22,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _LETTERS = frozenset(_ALPHABET)
 _DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 _BITS = 5
+_TEXTS = 128  # kept, 25 KiB: people write to few, and a message is told of more than once
 _TAIL_BITS = ID_CHARACTERS * _BITS - ID_BYTES * 8
 
 
@@ -29,6 +31,7 @@ def address_of(identity: Identity) -> Address:
     return Address(identity)
 
 
+@lru_cache(_TEXTS)
 def text_id(key: bytes) -> str:
     """Return ``key`` as lower-case base32 without padding (RFC 4648 section 6); 32 bytes give 52 characters."""
     count = -(-len(key) * 8 // _BITS)

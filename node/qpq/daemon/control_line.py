@@ -86,11 +86,10 @@ def event(name: str, fields: Mapping[str, object]) -> bytes:
 
 def _document(line: bytes) -> dict[str, object]:
     # deep nesting would cost the decoder's stack, so brackets outside strings are counted first
-    bare = _STRINGS.sub(b"", line)
-    if bare.count(b"{") + bare.count(b"[") > _MAX_NESTING:
+    if _brackets(line) > _MAX_NESTING and _brackets(_STRINGS.sub(b"", line)) > _MAX_NESTING:
         raise RequestError("a request with too many brackets")
     try:
-        value = json.loads(line.decode(), object_pairs_hook=_unique, parse_float=_no_number, parse_constant=_no_number)
+        value = _READER.decode(line.decode())
     except UnicodeDecodeError:
         raise RequestError("a request that is not UTF-8") from None
     except ValueError:
@@ -98,6 +97,10 @@ def _document(line: bytes) -> dict[str, object]:
     if not isinstance(value, dict):
         raise RequestError("a request is a JSON object")
     return value
+
+
+def _brackets(line: bytes) -> int:
+    return line.count(b"{") + line.count(b"[")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -112,4 +115,9 @@ def _no_number(text: str) -> NoReturn:
 
 
 def _line(document: Mapping[str, object]) -> bytes:
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    return _WRITER.encode(document).encode() + b"\n"
+
+
+# What ``json.loads`` and ``json.dumps`` would make anew for each line.
+_READER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_no_number, parse_constant=_no_number)
+_WRITER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
