@@ -28,7 +28,8 @@ def _check(name: str, **given: object) -> Args:
 
 
 RESTRICTED_NEVER = ("metrics", "doctor", "mesh.server", "mesh.forget", "mesh.user.add", "mesh.user.remove",
-                    "mesh.user.list", "mesh.user.export", "mesh.user.import", "become")  # fmt: skip
+                    "mesh.user.list", "mesh.user.export", "mesh.user.import", "become", "federation.name.add",
+                    "federation.name.list", "federation.name.remove")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RESTRICTED_NEVER)
@@ -92,6 +93,7 @@ def test_every_command_of_the_console_is_in_the_table() -> None:
     users = ["add", "remove", "list", "export", "import"]
     expected = {"status", "version", "metrics", "watch", "become", "doctor", "verify", "privacy"}
     expected |= {"client.token.add", "client.token.list", "client.token.revoke"}
+    expected |= {"federation.name.add", "federation.name.list", "federation.name.remove"}
     expected |= {"lock.set", "lock.key_file", "lock.off", "unlock", "wipe", "federation.status"}
     assert set(COMMANDS) == expected | {f"mesh.{word}" for word in mesh} | {f"mesh.user.{word}" for word in users}
 
