@@ -182,6 +182,27 @@ def test_a_node_asks_no_faster_than_its_rate() -> None:
     assert 3 + 9 <= len(queries(made)) <= 3 + 10 + 1
 
 
+def test_envelopes_for_nobody_keep_no_user_from_asking() -> None:
+    made, far = line(2, search_rate=0.5, search_burst=8, searches=16)
+    made.run(60.0)
+    far[0].want(NOBODY, own=False)
+    made.run(61.0)  # the first minute is over
+    before = len(queries(made))
+    own = [SecretIdentity(bytes([n]) * 32).address for n in range(6)]
+    far[0].want(own[0])
+    for n in range(100, 200):
+        far[0].want(SecretIdentity(bytes([n]) * 32).address, own=False)
+    for target in own[1:]:
+        far[0].want(target)
+    assert len(queries(made)) - before <= len(own) + 2, "a quarter of the burst is for what is relayed"
+    made.run(600.0)
+    asked = {frame.target for _, _, frame in made.sent(Query, since=before) if isinstance(frame, Query)}
+    assert asked >= set(own), "what is relayed gives way first"
+    assert set(own) <= set(far[0].routing.queries._searches)
+    relayed = [frame for _, _, frame in made.sent(Query) if isinstance(frame, Query) and frame.target not in own]
+    assert len(relayed) <= 2 + 2 + 0.5 / 4 * 721
+
+
 def test_each_node_passes_a_query_on_once() -> None:
     made = RoutingNet()
     routers = [made.add(str(n)) for n in range(6)]

@@ -175,13 +175,13 @@ class Limits:
     score_s: float = 1_800.0
     """Half of what speaks against a neighbour is forgiven in that time."""
     searches: int = 256
-    """Addresses asked for by this node; the one wanted longest ago gives way."""
+    """Addresses asked for by this node; the one wanted longest ago gives way, what is only relayed first."""
     search_min_s: float = 4.0
     search_max_s: float = 3_600.0
-    """The first and the last wait before an address is asked for again; one not wanted for the last is forgotten."""
+    """The first (relayed: ``asked_s``) and last wait before an address is asked for again; unwanted it is forgotten."""
     search_rate: float = 0.5
     search_burst: int = 16
-    """Queries a second this node makes for long, and at once."""
+    """Queries a second this node makes for long, and at once; for what is only relayed a quarter of that beside it."""
     query_rate: float = 2.0
     query_burst: int = 32
     """Queries a second one neighbour may bring for long, and at once; more are dropped."""

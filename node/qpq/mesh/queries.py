@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from qpq.crypto.identity import address_of
@@ -36,6 +37,9 @@ _SWEEP = 2
 """Addresses asked for, the oldest, that are looked at for each one that comes."""
 _TURNS = 4
 """Of so many turns to ask for what is relayed one is taken, whoever else asks: who does may lie."""
+_OTHERS_PART = 4
+"""The part of the rate of questions, one in so many, that there is beside it for what is relayed: each goes round the
+whole mesh, and envelopes for nobody cost who sends them nothing."""
 _LOSSY = 4 * PERFECT
 """A route that costs so much more than its hops crosses a link over which little comes: there may be a better one."""
 _ALONE_S = 10.0
@@ -54,7 +58,7 @@ class Queries:
     The answer is the route itself, told at once to whoever asked, and by those in turn. What is passed on is shared
     out among the links that it comes from (mesh.shares), since askers cost nothing but links do. Of the
     askers the one heard of longest ago gives way, of addresses that others ask for the oldest, of
-    one's own the one wanted longest ago.
+    what this node asks for the one wanted longest ago, what is only relayed first.
     """
 
     __slots__ = (
@@ -112,7 +116,7 @@ class Queries:
         self._leaf = leaf
         self._shares = Shares(2 * limits.query_rate, 2 * limits.query_burst)
         self._counter = 0
-        self._tokens: Bucket | None = None
+        self._tokens: dict[bool, Bucket] = {}
         self._wide = Bucket(limits.wide_rate, limits.wide_burst, 0.0)
         self._own_announce: Announce | None = None
         self._newest, self._newest_at, self._alone = b"", -_ALONE_S, False
@@ -131,7 +135,8 @@ class Queries:
         """Ask for an address, now and ever more rarely, until it is found or wanted no more.
 
         Not ``own``: what waits for it here is others', and they may ask as well. Such a search leaves turns to
-        them, and waits a while when the node has just begun, which many do with the same messages.
+        them, waits longer between its own, and waits a while when the node has just begun, which many do with the
+        same messages. It gives way before any of the users here does.
         """
         search = self._searches.pop(target, None)
         fresh = search is None or (own and not search.own)
@@ -144,8 +149,8 @@ class Queries:
         if not fresh:
             return
         if len(self._searches) > self._limits.searches:
-            oldest = next(iter(self._searches))
-            self._stop(oldest)
+            others = (target for target, search in self._searches.items() if not search.own)
+            self._stop(next(others, next(iter(self._searches))))
         if self._quiet_until is None:
             self._quiet_until = now + self._limits.asked_s
         if own or now >= self._quiet_until:
@@ -161,16 +166,17 @@ class Queries:
 
     def search_due(self, target: Address, now: float) -> None:
         """Ask for an address once more, if somebody still wants it."""
-        search = self._searches[target]
-        wait = min(self._limits.search_max_s, self._limits.search_min_s * 2.0 ** min(search.attempts, 32))
+        search, limits = self._searches[target], self._limits
+        first = limits.search_min_s if search.own else limits.asked_s
+        wait = min(limits.search_max_s, first * 2.0 ** min(search.attempts, 32))
         known = search.attempts and self._knows(target)
-        unwanted = now - search.wanted > self._limits.search_max_s
+        unwanted = now - search.wanted > limits.search_max_s
         if known or unwanted or self._served.link_for(target) is not None:
             del self._searches[target]
             return
         if self._left_to_others(search, wait, now):
             search.attempts += 1
-        elif self._may_ask(now):
+        elif self._may_ask(search, now):
             search.attempts += 1
             self._counter += 1 + (self._counter % 2 == (search.attempts <= _TREE_TRIES))
             query = sign_query(self._node, target, self._boot, self._counter)
@@ -264,10 +270,14 @@ class Queries:
         self._alone = now - self._newest_at > _ALONE_S
         self._newest, self._newest_at = token, now
 
-    def _may_ask(self, now: float) -> bool:
-        if self._tokens is None:
-            self._tokens = Bucket(self._limits.search_rate, self._limits.search_burst, now)
-        return self._tokens.take(1, now)
+    def _may_ask(self, search: Search, now: float) -> bool:
+        """Count a question against the node's rate, or against the smaller one of what is asked for others."""
+        tokens = self._tokens.get(search.own)
+        if tokens is None:
+            part = 1 if search.own else _OTHERS_PART
+            tokens = Bucket(self._limits.search_rate / part, self._limits.search_burst / part, now)
+            self._tokens[search.own] = tokens
+        return tokens.take(1, now)
 
     def _allowed(self, link: Link, query: Query, now: float) -> bool:
         """Note a query whose signature is right; False: its asker makes too many."""
@@ -284,7 +294,7 @@ class Queries:
         links = self._asked.pop(target, {})
         links[number] = now + self._limits.asked_s
         self._asked[target] = links
-        for oldest, waiting in tuple(self._asked.items())[:_SWEEP]:
+        for oldest, waiting in tuple(islice(self._asked.items(), _SWEEP)):
             if max(waiting.values()) <= now or len(self._asked) > self._limits.room.of(self._limits.asked):
                 del self._asked[oldest]
 
