@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 def play(scenario: Scenario, seeds: list[int], quiet: bool) -> int:
     """Run one scenario with each seed; return how many expectations did not hold."""
-    failed = 0
+    judged: list[report.Verdict] = []
     for seed in seeds:
         progress = Progress(f"{scenario.name} seed {seed}")
         result = run(scenario, seed, progress)
@@ -52,7 +52,7 @@ def play(scenario: Scenario, seeds: list[int], quiet: bool) -> int:
         verdicts = report.judge(result, found)
         folder = report.write(result, found, verdicts)
         if quiet:
-            print(f"{scenario.name} seed {seed}: {result.seconds:.1f} s", *verdicts, sep="\n  ")
+            print(f"{scenario.name} seed {seed}: {result.seconds:.1f} s", *report.bound(result), *verdicts, sep="\n  ")
             if found["against"]:
                 print(table(found["against"]))
         else:
@@ -60,8 +60,10 @@ def play(scenario: Scenario, seeds: list[int], quiet: bool) -> int:
             if found["against"]:
                 print(table(found["against"]), end="\n\n")
             print(f"written to {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")
-        failed += sum(not verdict.held for verdict in verdicts)
-    return failed
+        judged += verdicts
+    if len(seeds) > 1:
+        print(f"{scenario.name}, {len(seeds)} seeds:", *report.ranges(judged), sep="\n  ")
+    return sum(not verdict.held for verdict in judged)
 
 
 def restart() -> None:

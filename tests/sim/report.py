@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from sim.figures import copies, delays, look_up
@@ -98,8 +99,7 @@ def text(run: Run, found: Figures, verdicts: Sequence[Verdict]) -> str:
         _pace(run, found),
         "",
     ]
-    if not all(run.honest):
-        lines.append(f"honest pairs that a path of honest nodes joins: {run.bound:.2%} (the bound)")
+    lines += bound(run)
     for kind in ("unicast", "broadcast"):
         entry = found[kind]
         if entry["sent"]:
@@ -111,6 +111,21 @@ def text(run: Run, found: Figures, verdicts: Sequence[Verdict]) -> str:
     lines.append(f"shown twice: {found['shown_twice']}, shown to others: {found['strange_messages']}")
     lines += ["", *map(str, verdicts)]
     return "\n".join(lines) + "\n"
+
+
+def bound(run: Run) -> list[str]:
+    """Return the line that says what nobody could better, where nodes lie; nothing elsewhere."""
+    if all(run.honest):
+        return []
+    return [f"honest pairs that a path of honest nodes joins: {run.bound:.2%} (the bound)"]
+
+
+def ranges(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return a line for each figure that was expected: from where to where it goes over the seeds, and its mean."""
+    values: dict[str, list[float]] = {}
+    for verdict in verdicts:
+        values.setdefault(verdict.name, []).append(verdict.value)
+    return [f"{name}: {min(all_):g} to {max(all_):g}, mean {fmean(all_):g}" for name, all_ in values.items()]
 
 
 def _pace(run: Run, found: Figures) -> str:
