@@ -250,3 +250,15 @@ Backups.TestCase.settings = settings(
     max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestBackups = Backups.TestCase
+
+
+def test_a_word_that_a_day_old_copy_brings_back_is_not_sent_for_ever() -> None:
+    """Its time is over for whom it is for; the clock of the node that was set back does not know."""
+    run = Backups()
+    run.start(seed=0, jump=0)
+    run.time_passes(seconds=0.02)
+    run.somebody_writes(name="bert", count=1)
+    run.a_copy_is_made(name="bert")
+    run.time_passes(seconds=DAY + 60)
+    run.a_copy_is_put_back(name="bert", pick=0)
+    run.teardown()

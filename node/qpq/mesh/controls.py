@@ -40,6 +40,7 @@ class Control(Held):
     __slots__ = ("mark",)
 
     own = True
+    word = True
 
     def __init__(self, row: Relayed, mark: Mark | None = None) -> None:
         super().__init__(row, row.sender, None, hops=0, max_hops=MADE_HERE, copies=row.copies)

@@ -86,6 +86,8 @@ class Held:
     )
 
     own = False
+    word = False
+    """Whether it is made here and a word of programs, of which no user is told anything."""
     mark: Mark | None = None
     """In which session what was made here is sealed; None: in none, or it is from before a restart."""
 

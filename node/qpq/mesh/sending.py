@@ -251,6 +251,10 @@ class Sending:
             self._kept(item, window, now)
         elif code is CustodyCode.QUOTA:
             self._moving.no_room(item, window.peer, now)
+        elif item.word and item.way is Way.DIRECT and code is CustodyCode.EXPIRED:
+            # Nobody waits for it, and by a clock that was set back it would be sent for a day to come.
+            self.drop(item, now)
+            self.listener.expired(item)
         elif item.way is Way.DIRECT and not (code is CustodyCode.NOT_HERE and self._disowned(item, window, now)):
             self._moving.rest(item, self._limits.hold_s, now)
         else:
