@@ -6,6 +6,7 @@ procd waits a tenth of its time here before it starts again what ended.
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import docs_kit
@@ -40,20 +41,27 @@ wait_for() { tries=0; until eval "$1"; do tries=$((tries + 1)); is $((tries < 20
 @pytest.fixture
 def shell(tmp_path: Path) -> Callable[[str], str]:
     """Give a function that runs a script on a router with the package's file in /tmp, and returns what it printed."""
-    router = Router(tmp_path / "root", "opkg")
-    package = ipk.build(stage.stage(TARGET), stage.metadata(), TARGET, clock.epoch())
-    (router.root / "page/tmp/qpq.ipk").write_bytes(package)
+    router = with_package(tmp_path / "root")
     keeper = router.root / "sbin/procd-instance"
     text = keeper.read_text()
     assert 'sleep "$delay"' in text
     keeper.write_text(text.replace('sleep "$delay"', 'sleep "$((delay / 10))"'))
 
-    def run(script: str) -> str:
-        done = router.run(FUNCTIONS + script)
-        assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-        return done.stdout
+    return lambda script: typed(router, script)
 
-    return run
+
+def with_package(root: Path) -> Router:
+    """Return a router with the package's file in /tmp."""
+    router = Router(root, "opkg")
+    package = ipk.build(stage.stage(TARGET), stage.metadata(), TARGET, clock.epoch())
+    (router.root / "page/tmp/qpq.ipk").write_bytes(package)
+    return router
+
+
+def typed(router: Router, script: str) -> str:
+    done = router.run(FUNCTIONS + script)
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
 
 
 # --- reload_config compares with /var/run/config.md5, which nothing else changes ---------------
@@ -139,3 +147,25 @@ def test_what_procd_gives_up_after_four_crashes_a_reload_brings_back(shell: Call
         kill $other; wait $other || true
         event interface.lan.up; settle
     """)
+
+
+# --- another firmware: only what conffiles and keep.d name is carried over ----------------------
+
+
+def test_after_another_firmware_the_package_finds_identities_settings_and_messages(tmp_path: Path) -> None:
+    """The new system has another number for the user qpq; its owner installs the package again."""
+    show = "qpq mesh identity --no-qr; qpq --user anna mesh inbox --all | sed 's/[0-9]* s ago//'; uci get qpq.main.role"
+    old, new = with_package(tmp_path / "old"), with_package(tmp_path / "new")
+    before = typed(
+        old,
+        f"""
+        opkg install /tmp/qpq.ipk >&2; {SETTINGS} change relay; reload_config
+        qpq mesh user add anna >&2; qpq mesh send anna kept-for-anna >&2
+        sleep 6; sysupgrade -b /etc/backup.tgz; {show}
+    """,
+    )
+    assert "kept-for-anna" in before
+    subprocess.run(["tar", "-xzf", old.root / "etc/backup.tgz", "-C", new.root], check=True, timeout=30)
+    passwd = new.root / "etc/passwd"
+    passwd.write_text(f"{passwd.read_text()}other:x:32768:32768:other:/var:/bin/false\n")
+    assert typed(new, f"opkg install /tmp/qpq.ipk >&2; {show}") == before
