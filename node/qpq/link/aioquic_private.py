@@ -258,6 +258,8 @@ class LinkConnection(PacketConnection):
     def flush(self, now: float) -> list[tuple[bytes, Any]]:
         """Return the datagrams to send, each with its destination; like ``datagrams_to_send``, and cheaper."""
         if self._handshake_confirmed and self._state is QuicConnectionState.CONNECTED:
+            if len(self._space.ack_queue) > 1:
+                self.settle()  # perhaps the peer knows of what came before the gap
             self._hurry_acknowledgement(now)
             if self.says_only_data():
                 return self.write_packets(now)
