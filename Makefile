@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: bench check-locks clean demo distclean dev env format fuzz help lint lock options run sim sim-all sim-ci sim-hostile sim-reality sim-scale tables test vectors
+.PHONY: bench check-locks clean demo distclean dev drain env format fuzz help lint lock options run sim sim-all sim-ci sim-hostile sim-reality sim-scale tables test vectors
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -54,6 +54,9 @@ sim-hostile: $(VENV)/run.stamp ## the scenarios with liars: each kind, and all k
 
 sim-reality: $(VENV)/dev.stamp ## as root: real daemons beside the simulator, the same part of a city, the same messages
 	@QPQ_REALITY=1 $(PY) -m pytest -q -s -p no:cacheprovider tests/net/test_reality.py
+
+drain: $(VENV)/dev.stamp ## as root: 10,000 messages for ten people of another community wait, cross, and are counted
+	@QPQ_QUEUED=10000 $(PY) -m pytest -q -s -p no:cacheprovider tests/net/test_federation_net.py -k ten_people
 
 sim-all: $(VENV)/run.stamp ## every scenario with all its seeds; fails where one is not as expected
 	@PYTHONPATH=tests:node $(PY) -m sim --quiet $(ARGS)

@@ -1,13 +1,36 @@
-"""Gateways that go while they have something to carry, or whose uplink leads nowhere: when another gets it."""
+"""Gateways that go while they have something to carry, lead nowhere, or have no room: when another gets it."""
 
 from __future__ import annotations
 
-from test_mesh_outside import star, states, texts, two
+from typing import TYPE_CHECKING
 
-from cores import MemoryStore
-from joined_meshes import address
+from test_mesh_outside import HOUR, star, states, texts, two
+
+from cores import MemoryStore, Node, World
+from joined_meshes import Shuttle, address, mesh
+from qpq.crypto.identity import SecretIdentity
+from qpq.errors import QpqError
 from qpq.mesh import counters
 from qpq.mesh.effects import State
+from qpq.mesh.records import FederationInsert
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qpq.mesh.records import Operation
+
+CARL = SecretIdentity(b"c" * 32)
+
+
+class Full(MemoryStore):
+    """A gateway's store that has no room for one domain."""
+
+    domain = "c.example"
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        if any(isinstance(one, FederationInsert) and one.domain == self.domain for one in operations):
+            raise QpqError("no room")
+        super().apply(operations)
 
 
 def test_what_is_on_its_way_to_a_gateway_that_goes_is_given_to_the_next_at_once() -> None:
@@ -92,3 +115,61 @@ def test_where_no_proof_comes_through_one_gateway_another_is_asked() -> None:
     message = world.send(sender, address(b[0]), domain="b.example")
     world.run(10.0)
     assert states(sender, message)[-1] is State.DELIVERED, "the other is tried first for a while"
+
+
+def behind_a_relay() -> tuple[World, list[Node], Node, Node, Full]:
+    """A sender, a relay, and a gateway that has no room for c.example."""
+    world, store = World(), Full()
+    Shuttle(world)
+    b = mesh(world, "b.example")
+    sender, gateway = world.add("s"), world.add("g", gateway="a.example", store=store)
+    world.add("r")
+    world.graph([("s", "r"), ("r", "g")])
+    world.run(5.0)
+    return world, b, sender, gateway, store
+
+
+def test_a_gateway_that_is_full_of_one_domain_serves_others_and_takes_the_rest_later() -> None:
+    world, b, sender, _, store = behind_a_relay()
+    sent = [world.send(sender, CARL.address, domain="c.example") for _ in range(60)]  # more than fly at once
+    message = world.send(sender, address(b[0]), domain="b.example")
+    world.run(60.0)
+    assert states(sender, message)[-1] is State.DELIVERED
+    assert {sender.states[address(sender), one][-1] for one in sent} <= {State.QUEUED, State.RELAYED}
+    store.domain = ""
+    world.run(HOUR)
+    assert len([row for row in store.federation.values() if row.domain == "c.example"]) == 60
+
+
+def test_what_one_gateway_has_no_room_for_another_gets() -> None:
+    world, _, sender, gateway, _ = behind_a_relay()
+    second = world.add("g2", gateway="a.example")
+    world.link(gateway, second)
+    world.run(10.0)
+    for author in (sender, gateway, sender):
+        message = world.send(author, CARL.address, domain="c.example")
+        world.run(30.0)
+        assert states(author, message)[-1] is State.RELAYED
+    assert second.counts[counters.OUTWARD_TAKEN] == 3
+
+
+def test_a_gateway_of_its_own_user_tries_anew_when_there_may_be_room() -> None:
+    world, _, _, gateway, store = behind_a_relay()
+    world.send(gateway, CARL.address, domain="c.example")
+    assert [one.reason for one in gateway.refused] == ["no room"]
+    message = world.send(gateway, CARL.address, domain="c.example")
+    world.run(5.0)
+    store.domain = ""
+    world.run(HOUR)
+    assert states(gateway, message)[-1] is State.RELAYED
+
+
+def test_of_domains_without_room_so_many_are_remembered_and_proofs_are_none_of_them() -> None:
+    world, _, sender, gateway, _ = behind_a_relay()
+    assert gateway.core is not None
+    border = gateway.core._crossings.outside.border
+    for number in range(100):
+        kind, domain = number % 10 == 0, f"d{number}.example"
+        row = FederationInsert(int(kind), domain, bytes(32), address(sender), CARL.address, b"", 9, 0)
+        border.not_kept(row, world.now)
+    assert len(border._full) == 64

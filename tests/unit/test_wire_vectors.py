@@ -168,7 +168,7 @@ def test_padded_bodies_and_words_about_keys_read_and_write() -> None:
 
 
 def test_bodies_to_and_from_gateways_read_and_write() -> None:
-    kinds = (OutwardBody, InwardBody, ProofBody, LookupBody, FoundBody, FoundBody, RefusalBody)
+    kinds = (OutwardBody, InwardBody, ProofBody, LookupBody, FoundBody, FoundBody, RefusalBody, RefusalBody)
     for case, kind in zip(load("body.json")["crossing"], kinds, strict=True):
         body = decode_body(unhex(case["hex"]))
         assert type(body) is kind

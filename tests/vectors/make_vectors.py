@@ -279,6 +279,7 @@ def crossings(secret: bytes) -> list[Crossing]:
         FoundBody(secret, draw("token", 16), ANNA.address, "potsdam.example", ""),
         FoundBody(secret, draw("token", 16), b"", "potsdam.example", "no such user"),
         RefusalBody(secret, draw("envelope id", 32), "no relay of this mesh carries anything to berlin.example"),
+        RefusalBody(secret, draw("envelope id", 32), ""),
     ]
 
 

@@ -43,6 +43,9 @@ MESSAGE, PROOF = 0, 1
 """Kinds of FederationInsert."""
 
 _ANSWER_TTL = 300
+_FULL = 64
+_FULL_S = 60.0
+"""Domains remembered as having no room in the store, and how long; of more the oldest is forgotten."""
 _ENTERING = 64
 """Messages for users of this very node whose transaction is under way; of more the oldest is forgotten."""
 
@@ -55,7 +58,18 @@ class Border:
     by a rate, of ``outward_users`` users the one heard of longest ago is forgotten.
     """
 
-    __slots__ = ("_entering", "_inward", "_parcels", "_parts", "_rates", "_seeking", "leaving", "lookups", "topics")
+    __slots__ = (
+        "_entering",
+        "_full",
+        "_inward",
+        "_parcels",
+        "_parts",
+        "_rates",
+        "_seeking",
+        "leaving",
+        "lookups",
+        "topics",
+    )
 
     leaving: Leaving
     lookups: Lookups
@@ -67,6 +81,7 @@ class Border:
         self._inward: dict[bytes, Parcel] = {}
         self._rates: dict[Address, Bucket] = {}
         self._entering: dict[bytes, bytes] = {}
+        self._full: dict[str, float] = {}
         self._seeking: Bucket | None = None
 
     # --- out of the mesh -------------------------------------------------------------------------------------
@@ -84,7 +99,7 @@ class Border:
     def carry(
         self, own: LocalUser, sender: Address, domain: str, data: bytes, now: float, *, left: int
     ) -> CustodyCode | str | None:
-        """Keep an envelope for another domain; a code: not (now), text: never, for this reason.
+        """Keep an envelope for another domain; a code: not (now), text: never, for this reason; empty: not now.
 
         ``left``: the seconds it has to live.
         """
@@ -100,6 +115,8 @@ class Border:
             return CustodyCode.UNREADABLE
         if domain == own.gateway:
             return f"{domain} is the domain of this very mesh: send without it"
+        if self._full.get(domain, now) > now:
+            return ""
         recipient = _recipient(envelope)
         ttl = min(left, envelope.ttl)
         born = int(parts.clock.life(now)) - (envelope.ttl - ttl)
@@ -164,7 +181,7 @@ class Border:
     def outside_refused(self, event: OutsideRefused, now: float) -> None:
         """Tell a sender that a message will not be delivered."""
         try:
-            body = RefusalBody(self._secret(), event.envelope_id, short_reason(event.reason))
+            body = RefusalBody(self._secret(), event.envelope_id, short_reason(event.reason) or "without a reason")
         except WireError as fault:
             self._never(event.token, str(fault))
             return
@@ -195,6 +212,20 @@ class Border:
     def ended(self, parcel: Parcel, _now: float | None) -> None:
         """Learn that a parcel is on its way no longer."""
         self._inward.pop(parcel.about, None)
+
+    def not_kept(self, operation: FederationInsert, now: float) -> None:
+        """Learn that the store has no room for a domain: its messages are put off, so that others' need not wait."""
+        if operation.kind != MESSAGE:
+            return
+        self._full.pop(operation.domain, None)
+        if len(self._full) >= _FULL:
+            del self._full[next(iter(self._full))]
+        self._full[operation.domain] = now + _FULL_S
+        own = self._parts.users.gateway
+        if own is not None and self._parts.users.get(operation.sender) is None:
+            self._say(
+                own, operation.sender, RefusalBody(self._secret(), operation.envelope_id, ""), now, ttl=_ANSWER_TTL
+            )
 
     def undone(self, parcel: Parcel) -> None:
         """Learn that a parcel could not be stored: who brought what is inside may do so again."""

@@ -189,6 +189,7 @@ class Crossings:
     def not_kept(self, operation: FederationInsert, now: float) -> None:
         """Take back that something was handed on: the store could not take it."""
         self.outside.leaving.not_kept(operation, now)
+        self.outside.border.not_kept(operation, now)
 
     def not_delivered(self, operation: InboxInsert) -> None:
         """Tell the gateway's caller that a message for a user here could not be stored."""

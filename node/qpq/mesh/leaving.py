@@ -118,9 +118,15 @@ class Leaving:
             self._parts.posting.confirmed_late(identifier)
 
     def refusal(self, sender: Address, body: RefusalBody, now: float) -> None:
-        """Take a gateway's word that it will not carry a message: the next is asked, until none is left."""
+        """Take a gateway's word that it will not carry a message: the next is asked, until none is left.
+
+        Without a reason it has no room for the domain at present, and may be asked again.
+        """
         trip = self._trips.get(body.about)
         if trip is None or not self._kept(trip) or sender not in (trip.gateway, *self._gateways.all()):
+            return
+        if not body.reason:
+            self._put_off(trip, sender, now)
             return
         trip.refused = (*trip.refused, sender)
         left = any(gateway not in trip.refused for gateway in self._gateways.all())
@@ -237,7 +243,9 @@ class Leaving:
             trip.parcel = self._flying[about] = parcel
             return
         taken = self._border.carry(here, message.sender, message.domain, data, now, left=left)
-        if isinstance(taken, str):
+        if taken == "":
+            self._put_off(trip, gateway, now)
+        elif isinstance(taken, str):
             self._refused(trip, taken, now)
         elif taken is None:
             trip.handed = True
@@ -263,6 +271,20 @@ class Leaving:
         limits = self._parts.limits
         wait = min(limits.gateway_s * 2.0 ** min(trip.rounds, _MAX_DOUBLINGS), limits.gateway_max_s)
         self._parts.timers.set((Due.OUTSIDE, trip.message.envelope_id), now + self._parts.chance.stretch(wait))
+
+    def _put_off(self, trip: _Trip, gateway: Address, now: float) -> None:
+        """Ask another gateway, or this one after a while, in which others' messages can go."""
+        limits, chance, flew = self._parts.limits, self._parts.chance, trip.parcel is not None
+        self._gateways.tire(gateway, now)
+        self._unpack(trip, now)
+        trip.taken = False
+        if self._gateways.choose(trip.refused, now) not in (None, gateway):
+            self._go(trip, now)
+            return
+        wait = min(limits.gateway_s * 2.0 ** min(trip.rounds, _MAX_DOUBLINGS), limits.gateway_tired_s)
+        self._parts.timers.set((Due.OUTSIDE, trip.message.envelope_id), now + chance.stretch(wait))
+        if flew:
+            self._next(now)
 
     def _refused(self, trip: _Trip, reason: str, now: float) -> None:
         self._parts.posting.refused(trip.message, reason, now)

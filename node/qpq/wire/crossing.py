@@ -143,7 +143,10 @@ class FoundBody:
 
 @dataclass(frozen=True, slots=True)
 class RefusalBody:
-    """From a gateway: the inner envelope ``about`` (its id) will not be delivered, and why. Raises FieldError."""
+    """From a gateway: the inner envelope ``about`` (its id) will not be delivered, and why. Raises FieldError.
+
+    No ``reason``: it is not carried at present, for lack of room.
+    """
 
     word: ClassVar[bool] = True
     secret: bytes
