@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpq.crypto.identity import SecretIdentity
+    from qpq.mesh.capsules import Capsule
     from qpq.mesh.effects import Effect
-    from qpq.mesh.parcels import Parcel
     from qpq.mesh.records import FederationInsert
     from qpq.wire.body import AnyBody
     from qpq.wire.crossing import Crossing
@@ -162,13 +162,13 @@ def address(node: Node) -> Address:
     return Address(node.user.address)
 
 
-def slip(world: World, node: Node, recipient: bytes, body: Crossing, *, ttl: int = 3_600) -> Parcel:
+def slip(world: World, node: Node, recipient: bytes, body: Crossing, *, ttl: int = 3_600) -> Capsule:
     """Let a node's first user send any body to anybody, as a node that lies may."""
     assert node.core is not None
     outside = node.core._crossings.outside
-    parcel = outside._parcels.word(node.user, Address(recipient), body, world.now, ttl=ttl, keeper=outside.border)
+    capsule = outside._capsules.word(node.user, Address(recipient), body, world.now, ttl=ttl, keeper=outside.border)
     world.tell(node, events.Tick())
-    return parcel
+    return capsule
 
 
 def inner(

@@ -378,17 +378,17 @@ def test_another_gateway_that_comes_changes_nothing_for_what_is_on_its_way() -> 
     assert [one.address for one in sender.outside if isinstance(one, LookupDone)] == [address(b[0])]
 
 
-def test_what_becomes_of_a_parcel_nobody_waits_for_is_of_no_interest() -> None:
+def test_what_becomes_of_a_capsule_nobody_waits_for_is_of_no_interest() -> None:
     world, _, a, b = two()
     world.deafen(a[1])
     world.send(a[0], address(b[0]), domain="b.example")
     assert a[0].core is not None
     leaving = a[0].core._crossings.outside.leaving
-    (parcel,) = leaving._flying.values()
-    trip = leaving._trips.pop(parcel.about)
-    parcel.ended(world.now)
-    parcel.undone()
-    assert trip.parcel is parcel
+    (capsule,) = leaving._flying.values()
+    trip = leaving._trips.pop(capsule.about)
+    capsule.ended(world.now)
+    capsule.undone()
+    assert trip.capsule is capsule
     assert not leaving._flying
 
 

@@ -318,12 +318,12 @@ def test_a_word_is_not_moved_because_another_gateway_comes_or_is_silent() -> Non
     world.deafen(first)
     world.send(sender, address(b[0]), domain="b.example")
     (word,) = words(sender)._words.values()
-    parcel = word.parcel
-    assert parcel is not None
+    capsule = word.capsule
+    assert capsule is not None
     assert second.gateway is not None
     words(sender).silent(Address(second.gateway[0].address), world.now)
     words(sender).gateway_found(world.now)
-    assert word.parcel is parcel
+    assert word.capsule is capsule
     assert second.counts[counters.OUTWARD_TAKEN] == 0
 
 

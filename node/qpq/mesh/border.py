@@ -29,11 +29,11 @@ from qpq.wire.receipts import receipt_id
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
+    from qpq.mesh.capsules import Capsule, Capsules
     from qpq.mesh.crossings import Parts
     from qpq.mesh.events import FromOutside, OutsideFound, OutsideProof, OutsideRefused
     from qpq.mesh.leaving import Leaving
     from qpq.mesh.lookups import Lookups
-    from qpq.mesh.parcels import Parcel, Parcels
     from qpq.mesh.topics import Topics
     from qpq.mesh.users import LocalUser
     from qpq.wire.crossing import Crossing, LookupBody, OutwardBody
@@ -53,16 +53,16 @@ _ENTERING = 64
 class Border:
     """Checks, limits and passes on; foreign traffic has a share of its own on the way into the mesh.
 
-    Of at most ``inward_count`` parcels that go in, one domain has ``inward_domain``; half of both is for recipients to
+    Of at most ``inward_count`` capsules that go in, one domain has ``inward_domain``; half of both is for recipients to
     whom there is a way. What one user sends out is limited
     by a rate, of ``outward_users`` users the one heard of longest ago is forgotten.
     """
 
     __slots__ = (
+        "_capsules",
         "_entering",
         "_full",
         "_inward",
-        "_parcels",
         "_parts",
         "_rates",
         "_seeking",
@@ -75,10 +75,10 @@ class Border:
     lookups: Lookups
     topics: Topics
 
-    def __init__(self, parts: Parts, parcels: Parcels) -> None:
+    def __init__(self, parts: Parts, capsules: Capsules) -> None:
         self._parts = parts
-        self._parcels = parcels
-        self._inward: dict[bytes, Parcel] = {}
+        self._capsules = capsules
+        self._inward: dict[bytes, Capsule] = {}
         self._rates: dict[Address, Bucket] = {}
         self._entering: dict[bytes, bytes] = {}
         self._full: dict[str, float] = {}
@@ -209,9 +209,9 @@ class Border:
 
     # --- what becomes of it --------------------------------------------------------------------------------------
 
-    def ended(self, parcel: Parcel, _now: float | None) -> None:
-        """Learn that a parcel is on its way no longer."""
-        self._inward.pop(parcel.about, None)
+    def ended(self, capsule: Capsule, _now: float | None) -> None:
+        """Learn that a capsule is on its way no longer."""
+        self._inward.pop(capsule.about, None)
 
     def not_kept(self, operation: FederationInsert, now: float) -> None:
         """Learn that the store has no room for a domain: its messages are put off, so that others' need not wait."""
@@ -227,11 +227,11 @@ class Border:
                 own, operation.sender, RefusalBody(self._secret(), operation.envelope_id, ""), now, ttl=_ANSWER_TTL
             )
 
-    def undone(self, parcel: Parcel) -> None:
-        """Learn that a parcel could not be stored: who brought what is inside may do so again."""
-        self._inward.pop(parcel.about, None)
-        if parcel.token:
-            self._later(parcel.token, "the store is full")
+    def undone(self, capsule: Capsule) -> None:
+        """Learn that a capsule could not be stored: who brought what is inside may do so again."""
+        self._inward.pop(capsule.about, None)
+        if capsule.token:
+            self._later(capsule.token, "the store is full")
 
     def not_delivered(self, identifier: bytes) -> None:
         """Learn that a message for a user of this very node could not be stored."""
@@ -289,7 +289,7 @@ class Border:
             self._later(event.token, "too much is on its way into this mesh")
         else:
             try:
-                self._inward[identifier] = self._parcels.inward(
+                self._inward[identifier] = self._capsules.inward(
                     own.secret,
                     recipient,
                     body,
@@ -340,11 +340,11 @@ class Border:
         own = self._parts.users.gateway
         if own is None:
             self._later(token, "this node is no gateway now")
-        elif not self._parcels.room():
+        elif not self._capsules.room():
             self._later(token, "too much is on its way into this mesh")
         else:
             try:
-                self._parcels.word(own.secret, user, body, now, ttl=DEFAULT_TTL, keeper=self, token=token)
+                self._capsules.word(own.secret, user, body, now, ttl=DEFAULT_TTL, keeper=self, token=token)
             except CryptoError as fault:
                 self._never(token, str(fault))
                 return
@@ -352,9 +352,9 @@ class Border:
 
     def _say(self, own: LocalUser, user: Address, body: Crossing, now: float, *, ttl: int) -> CustodyCode | None:
         """Send a word that nobody waits for; QUOTA: there are too many."""
-        if not self._parcels.room():
+        if not self._capsules.room():
             return CustodyCode.QUOTA
-        self._parcels.word(own.secret, user, body, now, ttl=ttl, keeper=self)
+        self._capsules.word(own.secret, user, body, now, ttl=ttl, keeper=self)
         return None
 
     def _admits(self, user: Address, now: float) -> bool:

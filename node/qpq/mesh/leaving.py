@@ -1,7 +1,7 @@
 """Users' messages for other domains: each handed to the nearest live gateway, and to the next where that is silent.
 
 The message itself stays in the outbox and in custody (``Place.OUTSIDE``) until its receipt comes back from over there;
-what travels is a parcel with it inside. So its end, its expiry and its receipt are those of any message.
+what travels is a capsule with it inside. So its end, its expiry and its receipt are those of any message.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from qpq.wire.receipts import receipt_id
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh.border import Border
+    from qpq.mesh.capsules import Capsule, Capsules
     from qpq.mesh.crossings import Parts
     from qpq.mesh.events import Recalled
     from qpq.mesh.gateways import Gateways
-    from qpq.mesh.parcels import Parcel, Parcels
     from qpq.mesh.records import FederationInsert
     from qpq.mesh.words import Words
     from qpq.wire.crossing import ProofBody, RefusalBody
@@ -35,19 +35,19 @@ _SETTLE_S = 1.0
 
 
 class _Trip:
-    """A message that leaves: the gateway it was given to last, the parcel it is in (None: in none at present).
+    """A message that leaves: the gateway it was given to last, the capsule it is in (None: in none at present).
 
     ``handed``: this very node is the gateway, and a timer finds out whether the store has it. ``taken``: the gateway
     has said that it keeps it, after so many starts (``boot``); ``orphan``: there was no way to it afterwards.
     ``rounds``: how often it was tried in vain. ``refused``: gateways that will not carry it.
     """
 
-    __slots__ = ("boot", "gateway", "handed", "message", "orphan", "parcel", "refused", "rounds", "taken")
+    __slots__ = ("boot", "capsule", "gateway", "handed", "message", "orphan", "refused", "rounds", "taken")
 
     def __init__(self, message: Outgoing) -> None:
         self.message = message
         self.gateway: Address | None = None
-        self.parcel: Parcel | None = None
+        self.capsule: Capsule | None = None
         self.handed = self.taken = self.orphan = False
         self.boot: int | None = None
         self.rounds = 0
@@ -57,21 +57,21 @@ class _Trip:
 class Leaving:
     """Keeps a trip for every message to another domain, as many as outboxes hold.
 
-    At most ``outward_window`` are in parcels at once. A timer looks at each: after a gateway's silence, at once where
+    At most ``outward_window`` are in capsules at once. A timer looks at each: after a gateway's silence, at once where
     the way to it is lost, and, ever more rarely, where the proof from over there has not come back.
     """
 
-    __slots__ = ("_border", "_flying", "_gateways", "_parcels", "_parts", "_trips", "_waiting", "words")
+    __slots__ = ("_border", "_capsules", "_flying", "_gateways", "_parts", "_trips", "_waiting", "words")
 
     words: Words
 
-    def __init__(self, parts: Parts, gateways: Gateways, parcels: Parcels, border: Border) -> None:
+    def __init__(self, parts: Parts, gateways: Gateways, capsules: Capsules, border: Border) -> None:
         self._parts = parts
         self._gateways = gateways
-        self._parcels = parcels
+        self._capsules = capsules
         self._border = border
         self._trips: dict[bytes, _Trip] = {}
-        self._flying: dict[bytes, Parcel] = {}
+        self._flying: dict[bytes, Capsule] = {}
         self._waiting: dict[bytes, None] = {}
 
     # --- what users send -----------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class Leaving:
             self._parts.timers.set((Due.OUTSIDE, identifier), now + self._parts.chance.stretch(_SETTLE_S))
 
     def stop(self, identifier: bytes, now: float) -> None:
-        """Forget a message that is kept no longer, and the parcel it is in."""
+        """Forget a message that is kept no longer, and the capsule it is in."""
         trip = self._trips.pop(identifier, None)
         if trip is not None:  # else it waited for keys
             self._parts.timers.cancel((Due.OUTSIDE, identifier))
@@ -101,7 +101,7 @@ class Leaving:
         """Go on with messages that were read from the store."""
         for envelope in event.envelopes:
             trip = self._trips.get(envelope_id(envelope))
-            if trip is not None and trip.parcel is None and not trip.handed and self._kept(trip):
+            if trip is not None and trip.capsule is None and not trip.handed and self._kept(trip):
                 self._go(trip, now, encode_envelope(envelope))
 
     # --- what comes back -----------------------------------------------------------------------------------
@@ -136,24 +136,24 @@ class Leaving:
         else:
             self._refused(trip, body.reason, now)
 
-    def ended(self, parcel: Parcel, now: float | None) -> None:
-        """Learn that a gateway has a message, or that its parcel has expired as the message does itself."""
-        self._flying.pop(parcel.about, None)
-        trip = self._trips.get(parcel.about)
-        if trip is None or trip.parcel is not parcel:
+    def ended(self, capsule: Capsule, now: float | None) -> None:
+        """Learn that a gateway has a message, or that its capsule has expired as the message does itself."""
+        self._flying.pop(capsule.about, None)
+        trip = self._trips.get(capsule.about)
+        if trip is None or trip.capsule is not capsule:
             return
-        trip.parcel = None
+        trip.capsule = None
         if now is not None:
-            self._gateways.good(parcel.recipient)
+            self._gateways.good(capsule.recipient)
             self._taken(trip, now)
             self._next(now)
 
-    def undone(self, parcel: Parcel) -> None:
-        """Learn that a parcel could not be stored: its timer brings the message back."""
-        self._flying.pop(parcel.about, None)
-        trip = self._trips.get(parcel.about)
+    def undone(self, capsule: Capsule) -> None:
+        """Learn that a capsule could not be stored: its timer brings the message back."""
+        self._flying.pop(capsule.about, None)
+        trip = self._trips.get(capsule.about)
         if trip is not None:
-            trip.parcel = None
+            trip.capsule = None
 
     def not_kept(self, operation: FederationInsert, now: float) -> None:
         """Learn that this node, as a gateway, could not store a message of its own user's."""
@@ -172,13 +172,13 @@ class Leaving:
         """Have another gateway asked for what is on its way to this one, and soon for what this one has."""
         parts = self._parts
         for identifier, trip in self._trips.items():
-            if trip.gateway == gateway and (trip.taken or trip.parcel is not None):
+            if trip.gateway == gateway and (trip.taken or trip.capsule is not None):
                 trip.orphan = trip.taken
                 wait = parts.chance.stretch(parts.limits.gateway_s) if trip.taken else 0.0
                 parts.timers.set((Due.OUTSIDE, identifier), now + wait)
 
     def due(self, identifier: bytes, now: float) -> None:
-        """Look at a message: it has ended, it is in the store of this gateway, or its parcel was waited for."""
+        """Look at a message: it has ended, it is in the store of this gateway, or its capsule was waited for."""
         trip = self._trips[identifier]
         if not self._kept(trip):
             self.stop(identifier, now)
@@ -196,12 +196,12 @@ class Leaving:
         return self._parts.custody.get(trip.message.envelope_id) is trip.message
 
     def _again(self, trip: _Trip, now: float) -> None:
-        """Try once more; a parcel whose receipt has not come goes on only where no other gateway is known."""
+        """Try once more; a capsule whose receipt has not come goes on only where no other gateway is known."""
         trip.rounds += 1
-        parcel, gateway = trip.parcel, trip.gateway
+        capsule, gateway = trip.capsule, trip.gateway
         if trip.taken and gateway is not None:
             self._gateways.tire(gateway, now)
-        elif parcel is not None and gateway is not None and self._parts.custody.get(parcel.envelope_id) is parcel:
+        elif capsule is not None and gateway is not None and self._parts.custody.get(capsule.envelope_id) is capsule:
             self._gateways.tire(gateway, now)
             if self._gateways.choose(trip.refused, now) in (None, gateway):
                 self._rest(trip, now)
@@ -239,8 +239,8 @@ class Leaving:
         if here is None:
             body = OutwardBody(parts.chance.random(SECRET_SIZE), message.domain, data)
             about = message.envelope_id
-            parcel = self._parcels.outward(own, gateway, body, now, ttl=left, keeper=self, about=about)
-            trip.parcel = self._flying[about] = parcel
+            capsule = self._capsules.outward(own, gateway, body, now, ttl=left, keeper=self, about=about)
+            trip.capsule = self._flying[about] = capsule
             return
         taken = self._border.carry(here, message.sender, message.domain, data, now, left=left)
         if taken == "":
@@ -274,7 +274,7 @@ class Leaving:
 
     def _put_off(self, trip: _Trip, gateway: Address, now: float) -> None:
         """Ask another gateway, or this one after a while, in which others' messages can go."""
-        limits, chance, flew = self._parts.limits, self._parts.chance, trip.parcel is not None
+        limits, chance, flew = self._parts.limits, self._parts.chance, trip.capsule is not None
         self._gateways.tire(gateway, now)
         self._unpack(trip, now)
         trip.taken = False
@@ -291,12 +291,12 @@ class Leaving:
         self.stop(trip.message.envelope_id, now)
 
     def _unpack(self, trip: _Trip, now: float) -> None:
-        """Forget the parcel that a message is in."""
-        parcel, trip.parcel = trip.parcel, None
+        """Forget the capsule that a message is in."""
+        capsule, trip.capsule = trip.capsule, None
         self._flying.pop(trip.message.envelope_id, None)
         self._waiting.pop(trip.message.envelope_id, None)
-        if parcel is not None and self._parts.custody.get(parcel.envelope_id) is parcel:
-            self._parts.controls.drop(parcel, now)
+        if capsule is not None and self._parts.custody.get(capsule.envelope_id) is capsule:
+            self._parts.controls.drop(capsule, now)
 
     def _next(self, now: float) -> None:
         """Let the next message go that waits for its turn."""

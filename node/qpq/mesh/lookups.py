@@ -13,10 +13,10 @@ from qpq.wire.query import ANY_GATEWAY
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
     from qpq.mesh.border import Border
+    from qpq.mesh.capsules import Capsules
     from qpq.mesh.crossings import Parts
     from qpq.mesh.events import Lookup
     from qpq.mesh.gateways import Gateways
-    from qpq.mesh.parcels import Parcels
 
 _TTL = 300
 """Seconds that a question or its answer lives on its way."""
@@ -35,12 +35,12 @@ class _Asked:
 class Lookups:
     """At most ``limits.lookups`` at once; each is answered by LookupDone, at the latest when its time is over."""
 
-    __slots__ = ("_asked", "_border", "_gateways", "_parcels", "_parts")
+    __slots__ = ("_asked", "_border", "_capsules", "_gateways", "_parts")
 
-    def __init__(self, parts: Parts, gateways: Gateways, parcels: Parcels, border: Border) -> None:
+    def __init__(self, parts: Parts, gateways: Gateways, capsules: Capsules, border: Border) -> None:
         self._parts = parts
         self._gateways = gateways
-        self._parcels = parcels
+        self._capsules = capsules
         self._border = border
         self._asked: dict[bytes, _Asked] = {}
 
@@ -92,11 +92,11 @@ class Lookups:
         elif self._gateways.here(gateway) is not None:
             asked.gateway = gateway
             self._border.lookup(event.user, body)
-        elif not self._parcels.room():
+        elif not self._capsules.room():
             self._end(asked, "too much is on its way to gateways: try again in a while")
         else:
             asked.gateway = gateway
-            self._parcels.word(user.secret, gateway, body, now, ttl=_TTL, keeper=self._border)
+            self._capsules.word(user.secret, gateway, body, now, ttl=_TTL, keeper=self._border)
 
     def _end(self, asked: _Asked, reason: str) -> None:
         self._parts.timers.cancel((Due.LOOKUP, asked.event.token))

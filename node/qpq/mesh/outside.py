@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from qpq.mesh import counters
 from qpq.mesh.border import Border
 from qpq.mesh.buckets import Ingress
+from qpq.mesh.capsules import Capsules
 from qpq.mesh.gateways import Gateways
 from qpq.mesh.leaving import Leaving
 from qpq.mesh.lookups import Lookups
-from qpq.mesh.parcels import Parcels
 from qpq.mesh.topics import Topics
 from qpq.mesh.words import Words
 from qpq.wire.body import SECRET_SIZE
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 class Outside:
     """``take`` is for what came sealed to a user here or to this gateway; the rest is for the machines themselves."""
 
-    __slots__ = ("_gateways", "_parcels", "_parts", "border", "ingress", "leaving", "lookups", "words")
+    __slots__ = ("_capsules", "_gateways", "_parts", "border", "ingress", "leaving", "lookups", "words")
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.ingress = Ingress(parts.limits, 0.0)
         self._gateways = Gateways(parts)
-        self._parcels = Parcels(parts)
-        self.border = Border(parts, self._parcels)
+        self._capsules = Capsules(parts)
+        self.border = Border(parts, self._capsules)
         self.border.topics = Topics(parts)
-        self.leaving = self.border.leaving = Leaving(parts, self._gateways, self._parcels, self.border)
-        self.lookups = self.border.lookups = Lookups(parts, self._gateways, self._parcels, self.border)
-        self.words = self.leaving.words = Words(parts, self._gateways, self._parcels, self.border)
+        self.leaving = self.border.leaving = Leaving(parts, self._gateways, self._capsules, self.border)
+        self.lookups = self.border.lookups = Lookups(parts, self._gateways, self._capsules, self.border)
+        self.words = self.leaving.words = Words(parts, self._gateways, self._capsules, self.border)
 
     def take(
         self, body: Crossing, sender: Address, reader: tuple[LocalUser, SecretIdentity], left: int, now: float
@@ -98,7 +98,7 @@ class Outside:
             return CustodyCode.UNREADABLE
         if not verify_envelope(envelope, identifier):
             return CustodyCode.UNREADABLE
-        if not self._parcels.room():
+        if not self._capsules.room():
             return CustodyCode.BLOCKED
         found = self._parts.receiving.enter(
             envelope, reader, now, domain=body.domain, identifier=identifier, digest=digest
@@ -109,5 +109,5 @@ class Outside:
         if found:
             secret = self._parts.chance.random(SECRET_SIZE)
             proof = ProofBody(secret, body.domain, envelope.sender, found, digest)
-            self._parcels.word(reader[1], gateway, proof, now, ttl=DEFAULT_TTL, keeper=self.border)
+            self._capsules.word(reader[1], gateway, proof, now, ttl=DEFAULT_TTL, keeper=self.border)
         return None

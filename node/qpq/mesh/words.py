@@ -16,18 +16,18 @@ from qpq.wire.query import ANY_GATEWAY
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh.border import Border
+    from qpq.mesh.capsules import Capsule, Capsules
     from qpq.mesh.crossings import Parts
     from qpq.mesh.gateways import Gateways
-    from qpq.mesh.parcels import Parcel, Parcels
     from qpq.mesh.sessions import Sealed
 
 _Name: TypeAlias = "tuple[Address, Address, BodyKind]"
 
 
 class _Word:
-    """``about`` is its envelope's id, ``data`` the envelope, ``until`` seconds of life; without a parcel it waits."""
+    """``about`` is its envelope's id, ``data`` the envelope, ``until`` seconds of life; without a capsule it waits."""
 
-    __slots__ = ("about", "data", "domain", "parcel", "sender", "until")
+    __slots__ = ("about", "capsule", "data", "domain", "sender", "until")
 
     def __init__(self, sender: Address, domain: str, about: bytes, data: bytes, until: int) -> None:
         self.sender = sender
@@ -35,18 +35,18 @@ class _Word:
         self.about = about
         self.data = data
         self.until = until
-        self.parcel: Parcel | None = None
+        self.capsule: Capsule | None = None
 
 
 class Words:
     """Of a kind one from one user to another, which a later one replaces; of ``limits.controls`` the oldest goes."""
 
-    __slots__ = ("_border", "_gateways", "_parcels", "_parts", "_words")
+    __slots__ = ("_border", "_capsules", "_gateways", "_parts", "_words")
 
-    def __init__(self, parts: Parts, gateways: Gateways, parcels: Parcels, border: Border) -> None:
+    def __init__(self, parts: Parts, gateways: Gateways, capsules: Capsules, border: Border) -> None:
         self._parts = parts
         self._gateways = gateways
-        self._parcels = parcels
+        self._capsules = capsules
         self._border = border
         self._words: dict[_Name, _Word] = {}
 
@@ -79,25 +79,25 @@ class Words:
     def gateway_found(self, now: float) -> None:
         """Hand on what waits for a gateway."""
         for name, word in tuple(self._words.items()):
-            if word.parcel is None:
+            if word.capsule is None:
                 self._go(name, word, now)
 
     def silent(self, gateway: Address, now: float) -> None:
         """Hand on to another gateway what this one has not taken."""
         for name, word in tuple(self._words.items()):
-            if word.parcel is not None and word.parcel.recipient == gateway:
+            if word.capsule is not None and word.capsule.recipient == gateway:
                 self._unpack(word, now)
                 self._go(name, word, now)
 
-    # --- what becomes of it (mesh.parcels.Keeper) ----------------------------------------------------------
+    # --- what becomes of it (mesh.capsules.Keeper) ----------------------------------------------------------
 
-    def ended(self, parcel: Parcel, _now: float | None) -> None:
+    def ended(self, capsule: Capsule, _now: float | None) -> None:
         """Forget a word that a gateway has, or whose time is over."""
-        self.undone(parcel)
+        self.undone(capsule)
 
-    def undone(self, parcel: Parcel) -> None:
+    def undone(self, capsule: Capsule) -> None:
         """Forget a word that could not be stored."""
-        self._words = {name: word for name, word in self._words.items() if word.parcel is not parcel}
+        self._words = {name: word for name, word in self._words.items() if word.capsule is not capsule}
 
     # --- inside --------------------------------------------------------------------------------------------
 
@@ -115,12 +115,14 @@ class Words:
                 self._border.carry(here, word.sender, word.domain, word.data, now, left=left)
                 return
             body = OutwardBody(parts.chance.random(SECRET_SIZE), word.domain, word.data)
-            word.parcel = self._parcels.outward(reader[1], gateway, body, now, ttl=left, keeper=self, about=word.about)
+            word.capsule = self._capsules.outward(
+                reader[1], gateway, body, now, ttl=left, keeper=self, about=word.about
+            )
 
     def _drop(self, name: _Name, now: float) -> None:
         self._unpack(self._words.pop(name), now)
 
     def _unpack(self, word: _Word, now: float) -> None:
-        parcel, word.parcel = word.parcel, None
-        if parcel is not None:
-            self._parts.controls.drop(parcel, now)
+        capsule, word.capsule = word.capsule, None
+        if capsule is not None:
+            self._parts.controls.drop(capsule, now)

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class Keeper(Protocol):
-    """Who wants to know what becomes of a parcel."""
+    """Who wants to know what becomes of a capsule."""
 
-    def ended(self, parcel: Parcel, now: float | None) -> None:
+    def ended(self, capsule: Capsule, now: float | None) -> None:
         """It has been proven delivered, or (None) its time is over."""
         ...
 
-    def undone(self, parcel: Parcel) -> None:
+    def undone(self, capsule: Capsule) -> None:
         """It could not be stored, and is kept no longer."""
         ...
 
 
-class Parcel(Control):
+class Capsule(Control):
     """One on its way; ``about`` is the id of the envelope inside, ``domain`` where that goes or comes from.
 
     ``token`` is the caller's who brought it (OutsideAnswered).
@@ -54,7 +54,7 @@ class Parcel(Control):
         self.keeper.undone(self)
 
 
-class Parcels:
+class Capsules:
     """Seals and sends them; who asks for one bounds their number, but that of ``words`` is bounded here.
 
     What goes to a gateway goes in a session if there is one: its sender has what is inside and can send it anew. What
@@ -66,7 +66,7 @@ class Parcels:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._words: dict[bytes, Parcel] = {}
+        self._words: dict[bytes, Capsule] = {}
 
     def outward(
         self,
@@ -78,7 +78,7 @@ class Parcels:
         ttl: int,
         keeper: Keeper,
         about: bytes,
-    ) -> Parcel:
+    ) -> Capsule:
         """Send what goes to another domain to a gateway."""
         parts, plaintext = self._parts, encode_body(body, PADDING_STEP)
         sealed = parts.sessions.seal(own, gateway, plaintext, now)
@@ -86,10 +86,10 @@ class Parcels:
             sealed = parts.sessions.seal(own, gateway, plaintext, now)
         if sealed is None:
             sealed = parts.sessions.seal_classical(own.address, gateway, plaintext)
-        parcel = self._post(own, gateway, sealed, body, now, ttl=ttl, keeper=keeper, about=about)
+        capsule = self._post(own, gateway, sealed, body, now, ttl=ttl, keeper=keeper, about=about)
         if sealed.mark is None:
-            parts.asking.expect(parcel.envelope_id, (own.address, gateway))
-        return parcel
+            parts.asking.expect(capsule.envelope_id, (own.address, gateway))
+        return capsule
 
     def inward(
         self,
@@ -103,7 +103,7 @@ class Parcels:
         about: bytes,
         domain: str,
         token: bytes,
-    ) -> Parcel:
+    ) -> Capsule:
         """Send what came from another domain to its recipient; raises CryptoError where that is no usable key."""
         sealed = self._parts.sessions.seal_classical(own.address, recipient, encode_body(body, PADDING_STEP))
         return self._post(
@@ -130,12 +130,12 @@ class Parcels:
         ttl: int,
         keeper: Keeper,
         token: bytes = b"",
-    ) -> Parcel:
+    ) -> Capsule:
         """Send a word, for which there is ``room``; raises CryptoError where the recipient is no usable key."""
         sealed = self._parts.sessions.seal_classical(own.address, recipient, encode_body(body, PADDING_STEP))
-        parcel = self._post(own, recipient, sealed, body, now, ttl=ttl, keeper=keeper, token=token)
-        self._words[parcel.envelope_id] = parcel
-        return parcel
+        capsule = self._post(own, recipient, sealed, body, now, ttl=ttl, keeper=keeper, token=token)
+        self._words[capsule.envelope_id] = capsule
+        return capsule
 
     def _post(
         self,
@@ -150,8 +150,8 @@ class Parcels:
         about: bytes = b"",
         domain: str = "",
         token: bytes = b"",
-    ) -> Parcel:
-        def make(row: Relayed, mark: Mark | None) -> Parcel:
-            return Parcel(row, mark, keeper=keeper, about=about, domain=domain, token=token)
+    ) -> Capsule:
+        def make(row: Relayed, mark: Mark | None) -> Capsule:
+            return Capsule(row, mark, keeper=keeper, about=about, domain=domain, token=token)
 
         return self._parts.controls.post(own, recipient, sealed, now, secret=body.secret, ttl=ttl, make=make)
