@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from sim.world import World
 
 STORE_MESSAGES = 1 << 30
-_BLAME = frozenset(
-    {CloseCode.MALFORMED, CloseCode.UNKNOWN_CRITICAL, CloseCode.NOT_PERMITTED, CloseCode.VERSION, CloseCode.TOO_SLOW}
-)
+_BLAME = frozenset({CloseCode.MALFORMED, CloseCode.UNKNOWN_CRITICAL, CloseCode.NOT_PERMITTED, CloseCode.VERSION})
+"""Codes of who broke the rules, and is kept away. TOO_SLOW is none of them: over a link that loses 85 % of its packets
+each way no HELLO may come in time, and nothing keeps the peer from dialling again."""
 
 
 class Host:
