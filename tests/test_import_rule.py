@@ -201,6 +201,27 @@ def test_the_core_imports_no_socket_no_clock_and_no_randomness() -> None:
     assert not offenders(worldly)
 
 
+def test_text_is_read_and_written_with_codecs_that_the_static_binary_has() -> None:
+    """Others are modules that Python finds by name, at run time; ASCII is built in for str and bytes, not for files."""
+    unknown = []
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            if method in {"encode", "decode"}:
+                named, known = [*node.args[:1], *_encodings(node)], {"utf-8", "ascii"}
+            else:
+                named, known = _encodings(node), {"utf-8"}
+            names = {value.value for value in named if isinstance(value, ast.Constant) and isinstance(value.value, str)}
+            unknown += [f"{file.relative_to(NODE)}:{node.lineno}: {name}" for name in names - known]
+    assert not unknown
+
+
+def _encodings(call: ast.Call) -> list[ast.expr]:
+    return [keyword.value for keyword in call.keywords if keyword.arg == "encoding"]
+
+
 # Seen from outside: what a console on a router must not pay for.
 CONSOLE_NEVER = {
     "aioquic", "argparse", "asyncio", "cryptography", "ctypes", "email", "http", "ipaddress", "multiprocessing", "nacl",

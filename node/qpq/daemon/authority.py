@@ -53,7 +53,7 @@ def _init(words: dict[str, str], days: int) -> dict[str, object]:
         raise FederationConfigError(f"{directory} has an authority already; choose another directory") from None
     except OSError as fault:
         raise FederationConfigError(f"{directory} cannot be written: {fault.strerror}") from None
-    with os.fdopen(handle, "w", encoding="ascii") as file:
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(key_file(secret.seed))
         file.flush()
         os.fsync(handle)
@@ -105,7 +105,7 @@ def _written(path: str, ders: list[bytes]) -> dict[str, object]:
     """Put certificates into a file, as one step, and return what they say."""
     draft = f"{path}.new"
     try:
-        with open(draft, "w", encoding="ascii") as file:
+        with open(draft, "w", encoding="utf-8") as file:
             file.writelines(to_pem("CERTIFICATE", der) for der in ders)
             file.flush()
             os.fsync(file.fileno())
@@ -147,7 +147,7 @@ def _read(path: str) -> list[Certificate]:
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(MAX_FILE)
     except OSError as fault:
         raise FederationConfigError(f"{path} cannot be read: {fault.strerror}") from None

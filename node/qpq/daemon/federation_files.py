@@ -133,7 +133,7 @@ def _certificates(path: str, option: str) -> tuple[Certificate, ...]:
     if not path:
         return ()
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read(MAX_FILE + 1)
         return tuple(read(der) for der in from_pem("CERTIFICATE", text if len(text) <= MAX_FILE else ""))
     except OSError as fault:

@@ -82,9 +82,7 @@ def escaped(text: str) -> str:
     r"""Return ``text`` with everything that is not printable as ``\\x1b``, ``\\n``, ``\\u202e``."""
     if text.isprintable():
         return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 class LineHandler(logging.Handler):
