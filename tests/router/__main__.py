@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cross import setup
 from cross.cache import ROOT
@@ -16,11 +19,14 @@ from cross.errors import CrossError
 from cross.process import jobs
 from cross.targets import target
 
-from router import bigendian, parts
+from router import malta, parts
 from router.boards import BOARDS, Board
 from router.figures import complaints, table
 from router.machine import BootError
 from router.story import Figures, Story
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 DIST = ROOT / "dist"
 NEEDED = {
@@ -47,23 +53,20 @@ def main(names: list[str]) -> int:
         needed = dict(NEEDED)
         for board in boards:
             needed[board.program] = EMULATORS[board.program]
-            needed |= {} if board.debian else bigendian.NEEDED
+            needed |= {} if board.debian else malta.NEEDED
         setup.install([target(board.target) for board in boards], needed)
-        for board in boards:
-            parts.parts(board)
-        with ThreadPoolExecutor(jobs()) as pool:
-            figures = dict(pool.map(lambda board: (board.target, _check(board, packages[board.target])), boards))
-    except (CrossError, BootError) as error:
+    except CrossError as error:
         print(f"boot-check: {error}", file=sys.stderr)
         return 1
+    figures, wrong = _checked(boards, packages)
     for line in table({name: (BOARDS[name], row) for name, row in figures.items()}):
         print(line)
     (DIST / "boot-check.json").write_text(
         json.dumps({name: asdict(row) for name, row in figures.items()}, indent=2) + "\n"
     )
-    wrong = [text for name, row in figures.items() for text in complaints(BOARDS[name], row)]
+    wrong += [f"over budget: {text}" for name, row in figures.items() for text in complaints(BOARDS[name], row)]
     for text in wrong:
-        print(f"boot-check: over budget: {text}", file=sys.stderr)
+        print(f"boot-check: {text}", file=sys.stderr)
     return 1 if wrong else 0
 
 
@@ -82,14 +85,41 @@ def _package(board: Board) -> Path:
     return found[0]
 
 
-def _check(board: Board, package: Path) -> Figures:
-    begin = time.monotonic()
+def _checked(boards: list[Board], packages: dict[str, Path]) -> tuple[dict[str, Figures], list[str]]:
+    """Check all boards side by side; return the figures of those that did what they must, and what the others did.
 
-    def say(what: str) -> None:
-        print(f"boot-check {board.target}: {what} ({time.monotonic() - begin:.0f} s)", flush=True)
+    Only as many pairs work at a time as there are processors; a pair that rests lets another one work. Kernels that are
+    to be built are built beside the machines whose kernels are there.
+    """
+    turns = threading.Semaphore(jobs())
+    with malta.sources() as linux, ThreadPoolExecutor(len(boards)) as pool:
+        running = {board: pool.submit(_check, board, packages[board.target], linux, turns) for board in boards}
+        figures, wrong = {}, []
+        for board, future in running.items():
+            try:
+                figures[board.target] = future.result()
+            except (CrossError, BootError) as error:
+                wrong.append(str(error))
+        return figures, wrong
 
-    with tempfile.TemporaryDirectory(prefix="qpq") as folder:
-        return Story(board, package, Path(folder), say).run()
+
+def _check(board: Board, package: Path, linux: Callable[[], Path], turns: threading.Semaphore) -> Figures:
+    made = parts.parts(board, linux)
+    with turns, tempfile.TemporaryDirectory(prefix="qpq") as folder:
+        begin = time.monotonic()
+
+        def say(what: str) -> None:
+            print(f"boot-check {board.target}: {what} ({time.monotonic() - begin:.0f} s)", flush=True)
+
+        @contextlib.contextmanager
+        def idle() -> Iterator[None]:
+            turns.release()
+            try:
+                yield
+            finally:
+                turns.acquire()
+
+        return Story(board, made, package, Path(folder), say, idle).run()
 
 
 if __name__ == "__main__":

@@ -7,28 +7,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from router.machine import Machine
 
-START = 120.0  # seconds from the start of a node to its first answer
+START = 300.0  # seconds from the start of a node to its word, on a host that has other work too
+CHILD = "$(cat /var/run/procd/qpq/instance1.child)"
 
 
 def pid(machine: Machine) -> str:
     """Return the node's process id, empty where none runs."""
-    status, text = machine.run("p=$(cat /var/run/procd/qpq/instance1.child) && kill -0 $p && echo $p")
+    status, text = machine.run(f"p={CHILD} && kill -0 $p && echo $p")
     return "" if status else text.strip()
 
 
-def ready(machine: Machine) -> None:
-    """Return when the node that runs has said that it is ready, and answers.
+def ready(machine: Machine) -> str:
+    """Return the identity of the node that runs, when it has said that it is ready, and answers.
 
     The log is looked into, since on an emulated processor every call of the program takes seconds.
     """
     machine.wait("the node's process", lambda: pid(machine))
     machine.wait("the node's word that it is ready", lambda: told(machine, "ready: qpq"), START)
-    machine.ask("mesh identity")
+    return str(machine.ask("mesh identity")["id"])
 
 
 def told(machine: Machine, words: str) -> bool:
     """Whether the process that runs now has logged these words."""
-    return machine.run(f"/sbin/logread | grep -F 'qpq[{pid(machine)}]:' | grep -qF '{words}'")[0] == 0
+    return machine.run(f"p={CHILD} && /sbin/logread | grep -F \"qpq[$p]:\" | grep -qF '{words}'")[0] == 0
 
 
 def state(machine: Machine) -> str:

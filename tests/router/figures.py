@@ -32,6 +32,7 @@ class Figures:
     rest_flash: int = 0
     rest_packets: float = 0.0
     rest_bytes: float = 0.0
+    processor: float = 0.0
     took: float = 0.0
     steps: list[str] = field(default_factory=list)
 
@@ -67,6 +68,7 @@ def table(rows: Mapping[str, tuple[Board, Figures]]) -> Iterator[str]:
         ("written to flash at rest, bytes (0)", lambda row: f"{row.rest_flash:,}"),
         ("packets sent a minute at rest", lambda row: f"{row.rest_packets:.0f}"),
         ("bytes sent a second at rest (< 150)", lambda row: f"{row.rest_bytes:.0f}"),
+        ("processor time of the host, s", lambda row: f"{row.processor:.0f}"),
         ("the whole check, s", lambda row: f"{row.took:.0f}"),
     ):
         yield _row(what, (value(row) for _, row in columns))

@@ -12,20 +12,20 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from router.boards import Board
 
 BOOT = 180.0  # seconds that a machine may take until its console answers, on a host that has other work too
-ANSWER = 120.0  # seconds for one command
+ANSWER = 240.0  # seconds for one command
 STEP = 0.5
 READY = "@@ready"
 STATUS = "@@status "
-FAIL = "@@fail"
+FAILS = (b"@@fail", b"Kernel panic")
 CLOCK = "2001-09-09T01:46:40"  # no battery holds a router's clock; this is the time before NTP has set it
 
 
@@ -54,6 +54,7 @@ class Machine:
         self.disk = disk
         self.boot_seconds = 0.0
         self._begin = 0.0
+        self._spent = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._seen = bytearray()
         self._read = 0
@@ -107,7 +108,7 @@ class Machine:
         except ValueError:
             raise self._error(f"`qpq {words} --json` printed {text[:200]!r}") from None
 
-    def wait(self, what: str, probe: Callable[[], Any], within: float = 60.0) -> Any:
+    def wait(self, what: str, probe: Callable[[], Any], within: float = ANSWER) -> Any:
         """Return the first true answer of ``probe``; a command in it that fails counts as no answer yet."""
         deadline = time.monotonic() + within
         while True:
@@ -123,9 +124,17 @@ class Machine:
                 raise self._error(f"waited {within:.0f} s in vain: {what}{f' ({last})' if last else ''}")
             time.sleep(STEP)
 
+    def processor(self) -> float:
+        """Return the seconds of a processor of this host that the machine has taken so far."""
+        if self._process is None:
+            return self._spent
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(") ")[2].split()
+        return self._spent + sum(int(field) for field in fields[11:13]) / os.sysconf("SC_CLK_TCK")
+
     def cut(self) -> None:
         """Cut the power: nothing that the machine has not written to its disk is there afterwards."""
         if self._process is not None:
+            self._spent = self.processor()
             self._process.send_signal(signal.SIGKILL)
             self._end()
 
@@ -155,7 +164,7 @@ class Machine:
                 found = self._line(wanted)
                 if found is not None:
                     return found
-                if FAIL.encode() in self._seen[self._read :]:
+                if any(mark in self._seen[self._read :] for mark in FAILS):
                     raise self._error("the start failed")
                 left = deadline - time.monotonic()
                 if left <= 0:

@@ -18,10 +18,10 @@ from cross import cache, fetch
 from cross.process import run
 from cross.targets import target
 
-from router import bigendian
+from router import malta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from router.boards import Board
 
@@ -54,10 +54,10 @@ class Parts:
     modules: tuple[Path, ...]
 
 
-def parts(board: Board) -> Parts:
-    """Return a board's kernel, BusyBox and modules, fetched or built if need be."""
+def parts(board: Board, linux: Callable[[], Path]) -> Parts:
+    """Return a board's kernel, BusyBox and modules, fetched or built if need be; ``linux`` returns the sources."""
     if not board.debian:
-        return Parts(bigendian.kernel(board.target), bigendian.busybox(board.target), ())
+        return Parts(malta.kernel(board.target, linux), malta.busybox(board.target), ())
     kernel, busybox = (fetch.pins()[f"{name}-{board.debian}"] for name in ("linux", "busybox"))
 
     def make(folder: Path) -> None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from router import parts
 from router.asking import kept_for, linked, pid, ready, state, texts
-from router.facts import EVERYWHERE, ONCE
+from router.facts import FACTS
 from router.figures import Figures
 from router.machine import BootError, Machine, Plug
 
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from router.boards import Board
+    from router.parts import Parts
 
-LINK = 90.0  # seconds until two nodes must have found each other; emulated processors take most of it for one handshake
-DELIVERY = 60.0
+LINK = (
+    240.0  # seconds until two nodes must have found each other; emulated processors take most of it for one handshake
+)
+DELIVERY = 120.0
 COMMIT = 60  # seconds of commit_interval, the least there is, and of the time at rest
 SETTLED = 8.0  # seconds after which what is a node's own lies on flash (5 s at most, and the writing)
 QUIET = 64.0  # seconds after which what was said before is written, and what was deleted taken out (after 60 s)
@@ -46,13 +49,24 @@ class Counters:
 
 
 class Story:
-    """Two machines of one board on one cable."""
+    """Two machines of one board on one cable.
 
-    def __init__(self, board: Board, package: Path, folder: Path, say: Callable[[str], None]) -> None:
+    ``say`` is told each step. While ``idle()`` is entered other machines may have the processor.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        made: Parts,
+        package: Path,
+        folder: Path,
+        say: Callable[[str], None],
+        idle: Callable[[], contextlib.AbstractContextManager[None]],
+    ) -> None:
         self.board = board
         self.say = say
+        self.idle = idle
         self.figures = Figures()
-        made = parts.parts(board)
         initrd = folder / "initrd"
         parts.initrd(made, initrd)
         ends = (folder / "a.lan", folder / "b.lan")
@@ -73,47 +87,47 @@ class Story:
         with contextlib.ExitStack() as stack:
             for machine in (self.first, self.second):
                 stack.callback(machine.cut)
-            self._boot()
-            identities = self._meet()
+            identities = self._boot()
+            self._meet(identities)
             self._write()
-            stranger = self._keep()
+            stranger = self._keep(identities)
             self._rest()
             self._cut(identities, stranger)
-            for name, fact in {**EVERYWHERE, **(ONCE if self.board.quick else {})}.items():
+            for name, fact in FACTS.items():
                 fact(self.second, lambda: linked(self.second, identities[0]))
                 self._step(name)
             self.first.off()
             log = self.second.log()
             if "Traceback" in log:
                 raise BootError(f"{self.board.target}: a traceback in the log:\n{log}")
+            self.figures.processor = self._processor()
         self.figures.took = time.monotonic() - begin
         return self.figures
 
     # --- the steps -------------------------------------------------------------------------------
 
-    def _boot(self) -> None:
-        """One machine has the package in its image, the other gets it by opkg."""
+    def _boot(self) -> tuple[str, str]:
+        """One machine has the package in its image, the other gets it by opkg; return their identities."""
         self.first.switch_on(self.plugs[0])
         self.second.switch_on(self.plugs[1], "qpq.fixtime")
         for machine in (self.first, self.second):
             machine.wait_booted()
-        ready(self.first)
+        first = ready(self.first)
         self._step("a preinstalled package is started at boot")
         self.second.do("! pidof qpq")
         self.second.do("opkg install /mnt/qpq.ipk")
-        ready(self.second)
+        second = ready(self.second)
         self.second.do("/etc/init.d/qpq enabled")
         self._step("opkg install enables and starts the service")
         self.figures.boot = max(float(machine.do("cat /tmp/booted")) for machine in (self.first, self.second))
+        return first, second
 
-    def _meet(self) -> tuple[str, str]:
+    def _meet(self, identities: tuple[str, str]) -> None:
         begin = time.monotonic()
-        ids = tuple(str(machine.ask("mesh identity")["id"]) for machine in (self.first, self.second))
-        for machine, other in ((self.first, ids[1]), (self.second, ids[0])):
+        for machine, other in ((self.first, identities[1]), (self.second, identities[0])):
             machine.wait("a link", lambda machine=machine, other=other: linked(machine, other), LINK)
         self.figures.linked = time.monotonic() - begin
         self._step(f"they find each other ({', '.join(sorted(_ways(self.first)))})")
-        return ids[0], ids[1]
 
     def _write(self) -> None:
         people = {}
@@ -130,15 +144,14 @@ class Story:
         self.second.wait("the broadcast", lambda: CALL in texts(self.second), DELIVERY)
         self._step("a broadcast")
 
-    def _keep(self) -> str:
+    def _keep(self, identities: tuple[str, str]) -> str:
         """Let the second machine keep something for a stranger, and have something of its own on its way."""
         number = pid(self.second)
         self.second.do(f"uci set qpq.main.commit_interval={COMMIT}s && uci commit qpq && reload_config")
         self.second.wait("a restart with the new option", lambda: pid(self.second) != number)
         ready(self.second)
         self._step("reload_config applies what was changed")
-        identity = str(self.first.ask("mesh identity")["id"])
-        self.second.wait("a link after the restart", lambda: linked(self.second, identity), LINK)
+        self.second.wait("a link after the restart", lambda: linked(self.second, identities[0]), LINK)
         strangers = [_stranger(), _stranger()]
         self.first.ask(f"mesh send {strangers[0]} '{LATER}' --user anna")
         self.second.ask(f"mesh send {strangers[1]} '{LATER}' --user bert")
@@ -148,12 +161,13 @@ class Story:
 
     def _rest(self) -> None:
         """Nobody writes: in the first minute the second machine commits its custody, then all flash stays as it is."""
-        time.sleep(SETTLED)
-        before, begin = self._counted(), time.monotonic()
-        time.sleep(QUIET)
-        middle = self._counted()
-        time.sleep(COMMIT)
-        after, minutes = self._counted(), (time.monotonic() - begin) / 60.0
+        with self.idle():
+            time.sleep(SETTLED)
+            before, begin = self._counted(), time.monotonic()
+            time.sleep(QUIET)
+            middle = self._counted()
+            time.sleep(COMMIT)
+            after, minutes = self._counted(), (time.monotonic() - begin) / 60.0
         figures = self.figures
         figures.rest_flash = (after[0].sectors - middle[0].sectors) * SECTOR
         figures.commit = (middle[1].sectors - before[1].sectors) * SECTOR
@@ -178,8 +192,7 @@ class Story:
         second.cut()
         second.switch_on(self.plugs[1], "qpq.fixtime")
         second.wait_booted()
-        ready(second)
-        if second.ask("mesh identity")["id"] != identities[1]:
+        if ready(second) != identities[1]:
             raise BootError(f"{self.board.target}: another identity after the power cut")
         self._step("after the power cut it has its identity")
         held = texts(second)
@@ -195,9 +208,12 @@ class Story:
         second.wait("a link after the power cut", lambda: linked(second, identities[0]), LINK)
         self._step("it is linked again")
 
+    def _processor(self) -> float:
+        return self.first.processor() + self.second.processor()
+
     def _step(self, what: str) -> None:
         self.figures.steps.append(what)
-        self.say(what)
+        self.say(f"{what}; {self._processor():.0f} s of a processor")
 
 
 def _ways(machine: Machine) -> Iterator[str]:

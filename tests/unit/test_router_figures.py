@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cross.targets import TARGETS
 
-from router import boards, parts
+from router import __main__ as check
+from router import boards, malta, parts
 from router.__main__ import EMULATORS, main
 from router.figures import Figures, complaints, table
+from router.machine import BootError
 
 GOOD = Figures(lost=9_000_000, snapshot=10_000, rest_bytes=30.0)
 ROUTER = boards.BOARDS["mips_24kc"]
@@ -67,6 +70,57 @@ def test_the_table_has_a_column_a_machine() -> None:
 def test_a_target_without_a_machine_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nonsense"]) == 1
     assert "no machine for 'nonsense'; there are: x86_64" in capsys.readouterr().err
+
+
+def test_a_machine_that_fails_costs_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def checked(board: boards.Board, *_: object) -> Figures:
+        if board is ROUTER:
+            raise BootError("mips_24kc, anna: waited 90 s in vain: a link")
+        return GOOD
+
+    monkeypatch.setattr(check, "_check", checked)
+    monkeypatch.setattr(check, "_package", lambda _: tmp_path)
+    monkeypatch.setattr(check.setup, "install", lambda *_: None)
+    monkeypatch.setattr(check, "DIST", tmp_path)
+    assert main(["mips_24kc", "x86_64"]) == 1
+    told = capsys.readouterr()
+    assert "|  | x86_64 |" in told.out
+    assert told.err == "boot-check: mips_24kc, anna: waited 90 s in vain: a link\n"
+    assert main(["x86_64"]) == 0
+
+
+def test_the_two_mips_kernels_differ_in_their_byte_order_alone() -> None:
+    big, little = (malta.configuration(TARGETS[name]).splitlines() for name in ("mips_24kc", "mipsel_24kc"))
+    assert set(big) ^ set(little) == {"CONFIG_CPU_BIG_ENDIAN=y", "CONFIG_CPU_LITTLE_ENDIAN=y"}
+    assert "# CONFIG_MIPS_FP_SUPPORT is not set" in big
+
+
+def test_options_are_given_to_an_init_script_as_openwrt_gives_them(tmp_path: Path) -> None:
+    (tmp_path / "qpq").write_text(
+        "config qpq 'main'\n\toption enabled '0'\n\tlist listen 'a:1'\n\tlist listen \"it's\"\n\toption domain ''\n"
+        "\nconfig relay 'other'\n\toption metrics '1'\n"
+    )
+    rules = [
+        "enabled:bool:1",
+        "listen:string",
+        'domain:and(maxlength(63),regex("[A-Z]")):local',
+        "metrics:or(0,1):30s",
+        'none:regex("/[^ ]*")',
+    ]
+    tools = parts.GUEST / "sbin"
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "UCI_CONFIG_DIR": str(tmp_path)}
+    told = subprocess.run(
+        ["sh", tools / "validate_data", "qpq", "main", *rules], env=env, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.splitlines() == [
+        "enabled='0'",
+        "listen='a:1 it'\\''s'",
+        "domain=''",
+        "metrics='30s'",
+        "none=''",
+    ]
 
 
 def test_the_initrd_is_what_cpio_reads(tmp_path: Path) -> None:
