@@ -178,7 +178,7 @@ class Limits:
     """Addresses asked for by this node; the one wanted longest ago gives way, what is only relayed first."""
     search_min_s: float = 4.0
     search_max_s: float = 3_600.0
-    """The first (relayed: ``asked_s``) and last wait before an address is asked for again; unwanted it is forgotten."""
+    """The first and the last wait before an address is asked for again; one not wanted for the last is forgotten."""
     search_rate: float = 0.5
     search_burst: int = 16
     """Queries a second this node makes for long, and at once; for what is only relayed a quarter of that beside it."""

@@ -135,8 +135,8 @@ class Queries:
         """Ask for an address, now and ever more rarely, until it is found or wanted no more.
 
         Not ``own``: what waits for it here is others', and they may ask as well. Such a search leaves turns to
-        them, waits longer between its own, and waits a while when the node has just begun, which many do with the
-        same messages. It gives way before any of the users here does.
+        them, and waits a while when the node has just begun, which many do with the same messages. It gives way
+        before any of the users here does.
         """
         search = self._searches.pop(target, None)
         fresh = search is None or (own and not search.own)
@@ -167,8 +167,7 @@ class Queries:
     def search_due(self, target: Address, now: float) -> None:
         """Ask for an address once more, if somebody still wants it."""
         search, limits = self._searches[target], self._limits
-        first = limits.search_min_s if search.own else limits.asked_s
-        wait = min(limits.search_max_s, first * 2.0 ** min(search.attempts, 32))
+        wait = min(limits.search_max_s, limits.search_min_s * 2.0 ** min(search.attempts, 32))
         known = search.attempts and self._knows(target)
         unwanted = now - search.wanted > limits.search_max_s
         if known or unwanted or self._served.link_for(target) is not None:
