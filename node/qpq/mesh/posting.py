@@ -136,10 +136,7 @@ class Posting:
         self._change(message, State.REFUSED, reason)
 
     def post_quantum(self, user: Address, message_id: bytes) -> bool | None:
-        """Return how a message is sealed that is on its way, or has expired lately."""
-        message = self._outbox.of_user(user, message_id)
-        if message is not None:
-            return message.post_quantum
+        """Return how a message was sealed that has lately come to its end without a receipt."""
         return next((how for *name, how in self._late.values() if name == [user, message_id]), None)
 
     def drop(self, message: Outgoing, now: float) -> None:
