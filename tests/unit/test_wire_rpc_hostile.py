@@ -114,6 +114,18 @@ def test_who_answers_wrongly_is_aborted(messages: list[RpcMessage], reason: str)
     assert reason in ended(alone.send(*messages))
 
 
+def test_what_comes_behind_an_abort_is_not_read() -> None:
+    for behind in (Return(0, HOSTED), Return(0, TakeFrom(1)), Call(1, PromisedAnswer(0), 1, 1, Payload()), BOOT):
+        alone = Alone()
+        question = alone.end.bootstrap()
+        alone.send(BOOT)
+        alone.sent()
+        gone = Failure(CallDisconnected.kind, "the peer gave up: tired")
+        sent = encode_message(Abort(Failure(0, "tired"))) + encode_message(behind)
+        assert alone.end.receive(sent) == [Failed(question, gone), Ended(gone.reason)]
+        assert alone.sent() == []
+
+
 def test_the_end_of_the_stream_fails_and_cancels_what_is_open() -> None:
     alone = Alone()
     alone.send(BOOT, Call(1, PromisedAnswer(0), 1, 1, Payload()), Call(2, PromisedAnswer(1, (0,)), 1, 1, Payload()))

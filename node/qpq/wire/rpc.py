@@ -72,6 +72,8 @@ class RpcConnection:
         try:
             for message in self._splitter.feed(data) if self.is_open else ():
                 self._handle(decode_message(message, self.limits))
+                if not self.is_open:  # whoever gave up has nothing more to say, whatever came with it
+                    break
         except (CapnpError, RpcProtocolError) as fault:
             self.abort(str(fault))
         return self.events()
