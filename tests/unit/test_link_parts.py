@@ -226,6 +226,20 @@ def test_words_of_a_peer_are_short_printable_ascii(text: str) -> None:
             Ending(QuicErrorCode.CRYPTO_ERROR + AlertDescription.no_application_protocol, "no", False, False),
             Verdict("no", Refusal.ALPN),
         ),
+        (
+            Ending(QuicErrorCode.CRYPTO_ERROR + AlertDescription.decrypt_error, "", False, True),
+            Verdict(
+                "refused by the peer: this node has not proven the key in its certificate: have one issued for the id"
+                " that qpq status shows"
+            ),
+        ),
+        (
+            Ending(QuicErrorCode.CRYPTO_ERROR + AlertDescription.decrypt_error, "", False, False),
+            Verdict(
+                "it has not proven the key in its certificate: whoever runs it must have one issued for its own id",
+                Refusal.CERTIFICATE,
+            ),
+        ),
     ],
 )
 def test_an_ending_is_told_in_words(ending: Ending, verdict: Verdict) -> None:

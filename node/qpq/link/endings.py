@@ -22,6 +22,10 @@ _KINDS: Final = {
     QuicErrorCode.CRYPTO_ERROR + AlertDescription.certificate_required: Refusal.CERTIFICATE,
     QuicErrorCode.CRYPTO_ERROR + AlertDescription.decrypt_error: Refusal.CERTIFICATE,
 }
+_PROOF = QuicErrorCode.CRYPTO_ERROR + AlertDescription.decrypt_error
+_FALSE_HERE = "it has not proven the key in its certificate: whoever runs it must have one issued for its own id"
+_FALSE_THERE = "this node has not proven the key in its certificate: have one issued for the id that qpq status shows"
+"""TLS sends no words with that alert, and to people its number says nothing."""
 _SILENCE: Final = frozenset((QuicErrorCode.NO_ERROR, QuicErrorCode.INTERNAL_ERROR, QuicErrorCode.NO_VIABLE_PATH))
 """Codes the library ends a connection with when the peer is gone, and has done nothing wrong."""
 
@@ -62,6 +66,8 @@ def explain(ending: Ending, in_handshake: bool) -> Verdict:
     if ending.application:
         name = _NAMES.get(ending.code, f"code {ending.code}")
         return Verdict(f"closed by the peer: {name}" + (f" ({reason})" if reason else ""))
+    if not reason and ending.code == _PROOF:
+        reason = _FALSE_THERE if ending.remote else _FALSE_HERE
     reason = reason or f"QUIC error {ending.code:#x}"
     if ending.remote:
         return Verdict(f"refused by the peer: {reason}")
