@@ -118,7 +118,7 @@ def test_what_nobody_addresses_outside_stays_inside(three: Shared) -> None:
 def test_what_is_for_a_domain_that_nobody_reaches_is_refused_with_the_reason(three: Shared) -> None:
     _, berlin, chemnitz = three.members
     message = chemnitz.nodes[2].send(f"{berlin.mesh.ids[2]}@nowhere.example", "anybody?")
-    wait_for("it is refused", lambda: chemnitz.nodes[2].state(message) == "refused", SOON)
+    wait_for("it is refused", lambda: chemnitz.nodes[2].state(message) == "refused", 8)  # keys are not waited for
     rows: Any = chemnitz.nodes[2].ask("mesh.outbox")
     reason = next(row["reason"] for row in rows if row["id"] == message)
     assert reason == f"nowhere.example is not reached from {C}"

@@ -9,13 +9,13 @@ from test_mesh_border import CARL, come, one
 from test_mesh_outside import HOUR, star, states, texts, two
 
 from cores import MemoryStore, Node, World
-from joined_meshes import Shuttle, address, inner, mesh
+from joined_meshes import Shuttle, address, inner, mesh, slip
 from qpq.crypto.identity import Address, SecretIdentity
 from qpq.mesh import counters, events
 from qpq.mesh.effects import OutsideAnswered, State
 from qpq.mesh.limits import Limits
 from qpq.wire.body import Keys, KeysWanted, Turn
-from qpq.wire.crossing import LookupBody
+from qpq.wire.crossing import LookupBody, RefusalBody
 from qpq.wire.envelope import MAX_INNER, decode_envelope
 
 if TYPE_CHECKING:
@@ -200,6 +200,46 @@ def test_whom_one_asked_in_the_mesh_is_asked_outside_too() -> None:
     assert sealed(a[0], message)
     assert not sealed(a[0], near)
     assert a[0].counts[counters.KEYS_ASKED] == 2
+
+
+# --- nobody carries it there -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sender", [0, 2])
+def test_a_message_that_is_refused_does_not_wait_for_keys_first(sender: int) -> None:
+    world, shuttle, a, b = two(asks=True)
+    shuttle.refuse = lambda row: f"{row.domain} is not reached from here"
+    message = world.send(a[sender], address(b[0]), domain="b.example")
+    world.run(3.0)
+    assert states(a[sender], message)[-1] is State.REFUSED
+    assert a[sender].reasons == ["b.example is not reached from here"]
+    another = world.send(a[sender], address(b[0]), domain="b.example")
+    world.run(3.0)
+    assert states(a[sender], another)[-1] is State.REFUSED
+    assert a[sender].counts[counters.KEYS_ASKED] == 1
+
+
+@pytest.mark.parametrize("sender", [0, 2])
+def test_nor_does_one_for_the_own_mesh_with_the_name_of_its_domain(sender: int) -> None:
+    world, _, a, _ = two(asks=True)
+    message = world.send(a[sender], address(a[1]), domain="a.example")
+    world.run(3.0)
+    assert states(a[sender], message)[-1] is State.REFUSED
+    assert "is the domain of this very mesh" in a[sender].reasons[0]
+
+
+def test_that_keys_are_not_carried_is_only_a_gateways_to_say() -> None:
+    world, _, a, b = two(asks=True)
+    world.deafen(a[2])
+    message = world.send(a[0], address(b[0]), domain="b.example")
+    assert a[0].core is not None
+    (ask,) = a[0].core._asking._asks.values()
+    assert ask.about is not None
+    slip(world, a[1], address(a[0]), RefusalBody(b"s" * 16, ask.about, "no"))
+    world.run(3.0)
+    assert ask.waiting
+    a[0].core._asking.refused(b"another", world.now)
+    assert states(a[0], message) == [State.QUEUED]
 
 
 # --- keys are lost -----------------------------------------------------------------------------------------------

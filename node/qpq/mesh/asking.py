@@ -217,6 +217,12 @@ class Asking:
         else:
             self._effects.count(counters.KEYS_UNASKED)
 
+    def refused(self, about: bytes, now: float) -> None:
+        """Wait no longer for keys of another domain whose question is not carried there: the message learns why."""
+        for ask in self._asks.values():
+            if ask.domain and ask.about == about:
+                self._go_on(ask, now)
+
     def recalled(self, event: TextsRecalled, now: float) -> None:
         """Seal anew what was read from the store, and ask for more."""
         self._recalling = False

@@ -107,8 +107,8 @@ class Crossings:
         domain: str,
         secret: bytes,
         ttl: int,
-    ) -> bytes:
-        """Send a word about keys to a user of another domain; return the id of its envelope."""
+    ) -> bytes | None:
+        """Send a word about keys to a user of another domain; return the id of its envelope (None: refused here)."""
         return self.outside.words.send(own, peer, kind, sealed, now, domain=domain, secret=secret, ttl=ttl)
 
     def lookup(self, event: events.Lookup, now: float) -> None:

@@ -123,6 +123,8 @@ class Leaving:
         Without a reason it has no room for the domain at present, and may be asked again.
         """
         trip = self._trips.get(body.about)
+        if trip is None and body.reason and sender in self._gateways.all():
+            self._parts.asking.refused(body.about, now)
         if trip is None or not self._kept(trip) or sender not in (trip.gateway, *self._gateways.all()):
             return
         if not body.reason:

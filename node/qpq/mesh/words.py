@@ -61,8 +61,11 @@ class Words:
         domain: str,
         secret: bytes,
         ttl: int,
-    ) -> bytes:
-        """Send a sealed word, whose receipt secret this is; return the id of its envelope."""
+    ) -> bytes | None:
+        """Send a sealed word, whose receipt secret this is; return the id of its envelope.
+
+        None: this very node is the gateway and carries nothing there.
+        """
         parts, name = self._parts, (own.address, peer, kind)
         if name in self._words:
             self._drop(name, now)
@@ -73,8 +76,7 @@ class Words:
         until = int(parts.clock.life(now)) + ttl
         word = _Word(own.address, domain, envelope_id(envelope), encode_envelope(envelope), until)
         self._words[name] = word
-        self._go(name, word, now)
-        return word.about
+        return word.about if self._go(name, word, now) else None
 
     def gateway_found(self, now: float) -> None:
         """Hand on what waits for a gateway."""
@@ -101,7 +103,8 @@ class Words:
 
     # --- inside --------------------------------------------------------------------------------------------
 
-    def _go(self, name: _Name, word: _Word, now: float) -> None:
+    def _go(self, name: _Name, word: _Word, now: float) -> bool:
+        """Hand a word on, or let it wait; False: it is refused here and now."""
         parts, gateway = self._parts, self._gateways.choose((), now)
         reader, left = parts.users.reader(word.sender), word.until - int(parts.clock.life(now))
         if reader is None or left <= 0:
@@ -112,12 +115,13 @@ class Words:
             here = self._gateways.here(gateway)
             if here is not None:
                 del self._words[name]
-                self._border.carry(here, word.sender, word.domain, word.data, now, left=left)
-                return
+                refused = self._border.carry(here, word.sender, word.domain, word.data, now, left=left)
+                return not isinstance(refused, str)
             body = OutwardBody(parts.chance.random(SECRET_SIZE), word.domain, word.data)
             word.capsule = self._capsules.outward(
                 reader[1], gateway, body, now, ttl=left, keeper=self, about=word.about
             )
+        return True
 
     def _drop(self, name: _Name, now: float) -> None:
         self._unpack(self._words.pop(name), now)
