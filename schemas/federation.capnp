@@ -33,8 +33,14 @@ interface FederationService {
       messageId :Data          # ours, as above; one for all recipients
     ) -> (seqs :List(UInt64)); # in the order of recipientKeys
 
+  # What the keys are is ours: in the reference a package is one of MLS, and the hybrid key one of its own hybrid KEM. Here
+  # they are what a session of this mesh begins with, a signed bundle of prekeys (docs/protocol.md), for a user of any node
+  # of the relay's mesh: there is nothing else by which one could write to somebody who is away, and a relay that takes no
+  # uploads of packages (node.capnp @0) has no others. A package has a one-time prekey and is given out once, as there.
+  # Empty: nobody, or nobody who answers within 10 s; an empty package beside a hybrid key: no one-time prekeys are left.
   proxyFetchKeyPackage @2 (identityKey :Data, auth :FederationAuth) -> (package :Data);
   proxyFetchHybridKey @3 (identityKey :Data, auth :FederationAuth) -> (hybridPublicKey :Data);
+
   proxyResolveUser @4 (username :Text, auth :FederationAuth) -> (identityKey :Data);
   federationHealth @5 () -> (status :Text, serverDomain :Text);
 }

@@ -94,6 +94,7 @@ class Domain:
     failures: list[str] = field(default_factory=list)
     users: dict[str, Identity] = field(default_factory=dict)
     bundles: dict[Address, bytes] = field(default_factory=dict)
+    gave: dict[Address, bytes] = field(default_factory=dict)
     origin: str = ""
     max_bytes: int = 64 << 20
 
@@ -185,8 +186,12 @@ class Domain:
     def resolve(self, name: str) -> Identity | None:
         return self.users.get(name)
 
-    async def hybrid_key(self, user: Address) -> bytes | None:
-        return self.bundles.get(user)
+    async def keys(self, user: Address, *, single: bool) -> bytes | None:
+        """Keys that are good for one session go once; more of them are for later."""
+        bundle = self.bundles.get(user, b"")
+        if not single or not bundle:
+            return bundle
+        return None if user in self.gave else self.gave.setdefault(user, bundle + b", single")
 
     def count(self, name: str, amount: int = 1) -> None:
         self.counters[name] = self.counters.get(name, 0) + amount

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from qpq.link.streams import Stream
 
-ANSWER_S = 10.0
+ANSWER_S = 15.0
 HEALTH = FEDERATION_SERVICE.method("federationHealth")
 
 
@@ -55,6 +55,10 @@ class Stranger:
     def ask(self, method: str, *calls: dict[str, Any], at_once: int = 1) -> list[str]:
         """Call a method with each of these values over the last connection; return each one's fault, or nothing."""
         return list(self._ask(do="ask", method=method, calls=list(calls), at_once=at_once))
+
+    def fetch(self, method: str, result: str, **values: Any) -> bytes:
+        """Call a method over the last connection; return that result of it."""
+        return bytes(self._ask(do="fetch", method=method, result=result, values=values))
 
     def flood(self, address: str, count: int) -> int:
         """Begin so many connections at once with keys nobody knows; return how many were let in."""
@@ -80,6 +84,10 @@ class _Caller:
         """Carry out one command."""
         if do == "call":
             return await self._call(values["address"], SecretIdentity(values["seed"]), values["chain"])
+        if do == "fetch":
+            assert self._session is not None
+            method = FEDERATION_SERVICE.method(values["method"])
+            return (await self._session.call(method, values["values"], timeout=ANSWER_S)).data(values["result"])
         if do == "ask":
             return await self._calls(values["method"], values["calls"], values["at_once"])
         secrets = [SecretIdentity(number.to_bytes(32, "big")) for number in range(values["count"])]

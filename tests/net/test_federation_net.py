@@ -20,6 +20,8 @@ from stranger import Stranger
 
 from domains_kit import envelope, secret
 from qpq.console.errors import RefusedError
+from qpq.crypto.identity import Address
+from qpq.crypto.prekeys import open_bundle
 from qpq.federation.settings import MAX_HOPS
 from qpq.wire.outside import OutsideEnvelope, encode_outside
 
@@ -241,6 +243,21 @@ def test_who_lies_about_where_something_comes_from_is_refused_whatever_it_proves
     assert aachen.relay.counter("federation.lies") == 1
     assert berlin.relay.counter("federation.lies") == 0
     assert stranger.ask("relayEnqueue", good | {"payload": outside(A, D, data)}) == [""]
+
+
+def test_anybody_of_a_mesh_has_keys_for_who_wants_to_begin_a_session(three: Shared, stranger: Stranger) -> None:
+    aachen = three.members[0]
+    assert stranger.call("10.9.0.1:7000", DRESDEN, AUTHORITY.certificate(D, DRESDEN.identity)) == ""
+    auth = {"origin": D}
+    for number in (0, 2):
+        user = {"identityKey": aachen.key(number), "auth": auth}
+        package = open_bundle(stranger.fetch("proxyFetchKeyPackage", "package", **user), Address(aachen.key(number)))
+        assert package.one_time
+        assert "asked for keys just now" in stranger.ask("proxyFetchKeyPackage", user)[0]
+    bundle = stranger.fetch("proxyFetchHybridKey", "hybridPublicKey", identityKey=aachen.key(), auth=auth)
+    assert not open_bundle(bundle, Address(aachen.key())).one_time
+    nobody = {"identityKey": secret("nobody").address, "auth": auth}
+    assert stranger.fetch("proxyFetchHybridKey", "hybridPublicKey", **nobody) == b""
 
 
 def test_a_domain_that_floods_is_slowed_down_and_everybody_else_is_served(three: Shared, stranger: Stranger) -> None:

@@ -18,7 +18,7 @@ from qpq.federation.settings import MAX_HOPS, Rates, Relay
 from qpq.rpc.session import RpcSession
 from qpq.wire.envelope import decode_envelope, encode_envelope
 from qpq.wire.outside import OutsideEnvelope, OutsideRefusal, encode_outside
-from qpq.wire.rpc_errors import CallFailed, CallOverloaded, CallUnimplemented, RpcError
+from qpq.wire.rpc_errors import CallFailed, CallOverloaded, RpcError
 from qpq.wire.rpc_services import FEDERATION_SERVICE
 
 if TYPE_CHECKING:
@@ -175,8 +175,11 @@ def test_the_six_methods_are_bound_to_what_there_is() -> None:
             assert (await ask(aachen, B, "proxyResolveUser", username="nobody")).data("identityKey") == b""
             assert (await ask(aachen, B, "proxyFetchHybridKey", identityKey=ben)).data("hybridPublicKey") == b"bundle"
             assert (await ask(aachen, B, "proxyFetchHybridKey", identityKey=bytes(32))).data("hybridPublicKey") == b""
-            with pytest.raises(CallUnimplemented, match="no MLS"):
+            package = await ask(aachen, B, "proxyFetchKeyPackage", identityKey=ben)
+            assert package.data("package") == b"bundle, single"
+            with pytest.raises(CallOverloaded, match="asked for keys just now"):
                 await ask(aachen, B, "proxyFetchKeyPackage", identityKey=ben)
+            assert (await ask(aachen, B, "proxyFetchKeyPackage", identityKey=bytes(32))).data("package") == b""
             one = await ask(aachen, B, "relayEnqueue", **enqueue(envelope("anna", "ben", 1)))
             assert one.uint("seq") == 1
             values = enqueue(envelope("anna", "ben", 2))

@@ -10,10 +10,9 @@ import pytest
 from cores import MemoryStore, Node, World
 from joined_meshes import Shuttle, address, inner, mesh, slip
 from qpq.crypto.identity import Address, SecretIdentity
-from qpq.crypto.prekeys import open_bundle
 from qpq.errors import QpqError
 from qpq.mesh import counters, events
-from qpq.mesh.effects import BundleMade, InsideProof, Notice, OutsideAnswered, OutsideLookup, Outward, State
+from qpq.mesh.effects import InsideProof, Notice, OutsideAnswered, OutsideLookup, Outward, State
 from qpq.mesh.limits import Limits
 from qpq.mesh.records import FederationInsert, InboxInsert, Operation
 from qpq.wire.announce import GATEWAY
@@ -508,20 +507,6 @@ def test_every_gateway_answers_a_query_for_any_and_who_asks_again_hears_of_more(
     assert beside._routing.gateways() == (gateway.gateway[0].address,)
     assert asker.core._routing.gateways() == ()  # it did not ask itself
     assert gateway.counts[counters.QUERY_ANSWERED] >= 1
-
-
-def test_keys_of_users_here_are_given_out_once_they_are_stored() -> None:
-    world, _, _, gateway = one()
-    assert gateway.core is not None
-    assert gateway.gateway is not None
-    assert isinstance(gateway.store, MemoryStore)
-    for token, user in ((b"1", address(gateway)), (b"2", CARL.address), (b"3", gateway.gateway[0].address)):
-        world.tell(gateway, events.BundleAsked(token, Address(user)))
-    made = [effect for effect in gateway.outside if isinstance(effect, BundleMade)]
-    assert [(effect.token, bool(effect.data)) for effect in made] == [(b"1", True), (b"2", False), (b"3", False)]
-    assert open_bundle(made[0].data, address(gateway)) is not None
-    assert gateway.store.prekeys
-    assert gateway.core.life(world.now) >= 5
 
 
 def test_of_silent_gateways_so_many_are_remembered() -> None:

@@ -149,10 +149,10 @@ class Federating:
         found = next((user for user in self._node.keyring.users if user.name == name), None)
         return Identity(found.address) if found is not None else self.directory.names.get(name)
 
-    async def hybrid_key(self, user: Address) -> bytes | None:
-        """Return the signed bundle of a user of this node."""
+    async def keys(self, user: Address, *, single: bool) -> bytes | None:
+        """Return the signed bundle of a user of this mesh, whose node may have to be asked for it."""
         token = os.urandom(16)
-        return await self._await(self._bundles, token, events.BundleAsked(token, user), None)
+        return await self._await(self._bundles, token, events.BundleAsked(token, user, single), None)
 
     # the meter
 
@@ -195,7 +195,7 @@ class Federating:
         elif isinstance(effect, effects.OutsideAnswered):
             _settle(self._tokens, effect.token, Answer(effect.reason, effect.retry))
         elif isinstance(effect, effects.BundleMade):
-            _settle(self._bundles, effect.token, effect.data)
+            _settle(self._bundles, effect.token, None if effect.retry else effect.data)
         elif isinstance(effect, effects.OutsideLookup):
             task = self._loop.create_task(self._look_up(effect))
             self._lookups.add(task)

@@ -15,7 +15,7 @@ from qpq.rpc.service import Service
 from qpq.wire.envelope import Mode, decode_envelope, verify_envelope
 from qpq.wire.errors import WireError
 from qpq.wire.outside import MAX_PAYLOAD, OutsideBroadcast, OutsideEnvelope, decode_outside
-from qpq.wire.rpc_errors import CallFailed, CallOverloaded, CallUnimplemented
+from qpq.wire.rpc_errors import CallFailed, CallOverloaded
 from qpq.wire.rpc_services import FEDERATION_SERVICE
 
 if TYPE_CHECKING:
@@ -103,15 +103,12 @@ class Desk:
         return {"seqs": [await self._enqueue(caller, params, key) for key in keys]}
 
     async def proxy_fetch_key_package(self, caller: str, params: Fields) -> Values:
-        """@2: there are no key packages until this program speaks MLS."""
-        self._check_caller(caller, params)
-        raise CallUnimplemented("this relay has no key packages: its users speak no MLS; ask proxyFetchHybridKey")
+        """@2: keys of a user by which one session begins, never given out twice; empty when there are none."""
+        return {"package": await self._keys(caller, params, single=True)}
 
     async def proxy_fetch_hybrid_key(self, caller: str, params: Fields) -> Values:
-        """@3: the signed bundle of a user; empty when there is none."""
-        self._check_caller(caller, params)
-        bundle = await self._mesh.hybrid_key(_key(params.data("identityKey")))
-        return {"hybridPublicKey": bundle or b""}
+        """@3: keys of a user by which sessions begin; empty when there are none."""
+        return {"hybridPublicKey": await self._keys(caller, params, single=False)}
 
     async def proxy_resolve_user(self, caller: str, params: Fields) -> Values:
         """@4: the key of a user by name; empty when there is none. Not faster for names that exist."""
@@ -125,6 +122,14 @@ class Desk:
         """@5: whether this relay takes messages, and of which domain it is."""
         self._spend(caller, 0)
         return {"status": "draining" if self.draining else "ok", "serverDomain": self.settings.domain}
+
+    async def _keys(self, caller: str, params: Fields, *, single: bool) -> bytes:
+        """Return the signed bundle of a user of this mesh; empty: there is no such user, or none that answers."""
+        self._check_caller(caller, params)
+        bundle = await self._mesh.keys(_key(params.data("identityKey")), single=single)
+        if bundle is None:
+            raise CallOverloaded("this user has been asked for keys just now, or too many are: try again in a while")
+        return bundle
 
     # one message
 

@@ -72,8 +72,8 @@ class Mesh(Protocol):
         """Return the key of a user by name."""
         ...
 
-    async def hybrid_key(self, user: Address) -> bytes | None:
-        """Return the signed bundle by which a session with a user begins; None: there is none here."""
+    async def keys(self, user: Address, *, single: bool) -> bytes | None:
+        """Return the signed bundle by which sessions (``single``: one) with a user begin; empty: none, None: later."""
         ...
 
 

@@ -214,7 +214,7 @@ class Asking:
                 self._keep(BundlePut(own.address, peer, int(self._clock.life(now)), body.bundle))
             if ask is not None:
                 self._go_on(ask, now)
-        else:
+        elif not self.crossings.keys(peer, body, now):
             self._effects.count(counters.KEYS_UNASKED)
 
     def refused(self, about: bytes, now: float) -> None:

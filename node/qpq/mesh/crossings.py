@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qpq.mesh.effects import BundleMade
-
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh import events
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from qpq.mesh.signing import Signing
     from qpq.mesh.timers import Timers
     from qpq.mesh.users import LocalUser, Users
-    from qpq.wire.body import BodyKind
+    from qpq.wire.body import BodyKind, Keys
     from qpq.wire.crossing import Crossing
     from qpq.wire.frames import CustodyCode
 
@@ -150,11 +148,12 @@ class Crossings:
         self.outside.border.outside_found(event, now)
 
     def bundle(self, event: events.BundleAsked, now: float) -> None:
-        """Make the keys by which somebody of another domain begins a session."""
-        user = self._parts.users.get(event.user)
-        known = user is not None and not user.gateway
-        made = self._parts.sessions.prekeys.bundle(user.secret, now) if user is not None and known else b""
-        self._parts.effects.after(BundleMade(event.token, made))
+        """Get the keys by which somebody of another domain begins a session."""
+        self.outside.fetching.ask(event, now)
+
+    def keys(self, sender: Address, body: Keys, now: float) -> bool:
+        """Take the keys that another domain wanted; False: it wanted none of these."""
+        return self._outside is not None and self._outside.fetching.taken(sender, body, now)
 
     # --- what else happens -----------------------------------------------------------------------------------
 
@@ -185,6 +184,10 @@ class Crossings:
     def lookup_due(self, token: bytes, now: float) -> None:
         """Give up a question."""
         self.outside.lookups.due(token, now)
+
+    def fetch_due(self, about: bytes, now: float) -> None:
+        """Wait for keys no longer."""
+        self.outside.fetching.due(about, now)
 
     def not_kept(self, operation: FederationInsert, now: float) -> None:
         """Take back that something was handed on: the store could not take it."""

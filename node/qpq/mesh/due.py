@@ -71,6 +71,8 @@ class Due(IntEnum):
     """A lookup (token) had to be answered by now."""
     SESSIONS = 16
     """Sessions in which messages were opened are to be stored (no key)."""
+    FETCH = 17
+    """A user who was asked for keys for another domain (the question's envelope id) had to answer by now."""
 
 
 Timer: TypeAlias = tuple[Due, int | bytes]
@@ -91,6 +93,7 @@ def due_table(machines: Machines) -> dict[Due, Callable[[Any, float], None]]:
         Due.CLAIM: machines.claiming.claim_due,
         Due.OUTSIDE: machines.crossings.due,
         Due.LOOKUP: machines.crossings.lookup_due,
+        Due.FETCH: machines.crossings.fetch_due,
         Due.KEYS: machines.giving.due,
         Due.KEYS_WAIT: machines.asking.wait_due,
         Due.SESSIONS: machines.sessions.due,

@@ -244,10 +244,11 @@ class OutsideAnswered:
 
 @dataclass(frozen=True, slots=True)
 class BundleMade:
-    """The signed bundle that BundleAsked was about; empty: it is no user of this node."""
+    """The signed bundle that BundleAsked was about; empty: there is none, or (``retry``) not now."""
 
     token: bytes
     data: bytes
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,10 +337,7 @@ class OutsideRefused:
 
 @dataclass(frozen=True, slots=True)
 class OutsideFound:
-    """The answer to OutsideLookup: an address (empty: ``reason`` says why there is none).
-
-    ``domain`` is empty where the user is of this very mesh.
-    """
+    """Answer to OutsideLookup: an address, or the ``reason`` for none; ``domain`` empty: it is of this very mesh."""
 
     asker: Address
     token: bytes
@@ -351,10 +348,11 @@ class OutsideFound:
 
 @dataclass(frozen=True, slots=True)
 class BundleAsked:
-    """Another domain wants the keys by which somebody begins a session with ``user``; BundleMade follows."""
+    """Another domain wants keys to begin a session with ``user`` (``single``: one only); BundleMade follows."""
 
     token: bytes
     user: Address
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,6 +331,7 @@ class Limits:
     the mesh has another gateway, whose turn it is then: the first may have an uplink that leads nowhere."""
     lookups: int = 32
     lookup_s: float = 20.0
+    fetch_s: float = 10.0
 
     # time
     skew_s: float = 300.0

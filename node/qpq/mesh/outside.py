@@ -8,6 +8,7 @@ from qpq.mesh import counters
 from qpq.mesh.border import Border
 from qpq.mesh.buckets import Ingress
 from qpq.mesh.capsules import Capsules
+from qpq.mesh.fetching import Fetching
 from qpq.mesh.gateways import Gateways
 from qpq.mesh.leaving import Leaving
 from qpq.mesh.lookups import Lookups
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class Outside:
     """``take`` is for what came sealed to a user here or to this gateway; the rest is for the machines themselves."""
 
-    __slots__ = ("_capsules", "_gateways", "_parts", "border", "ingress", "leaving", "lookups", "words")
+    __slots__ = ("_capsules", "_gateways", "_parts", "border", "fetching", "ingress", "leaving", "lookups", "words")
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -40,6 +41,7 @@ class Outside:
         self.border.topics = Topics(parts)
         self.leaving = self.border.leaving = Leaving(parts, self._gateways, self._capsules, self.border)
         self.lookups = self.border.lookups = Lookups(parts, self._gateways, self._capsules, self.border)
+        self.fetching = Fetching(parts)
         self.words = self.leaving.words = Words(parts, self._gateways, self._capsules, self.border)
 
     def take(

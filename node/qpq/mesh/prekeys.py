@@ -56,8 +56,8 @@ class Prekeys:
         """Take back a prekey from before a restart."""
         self._by_user.setdefault(row.user, {})[row.key_id] = row
 
-    def bundle(self, own: SecretIdentity, now: float) -> bytes:
-        """Return keys for one peer to begin a session with, with a one-time prekey where there may be one more."""
+    def bundle(self, own: SecretIdentity, now: float, *, single: bool = True) -> bytes:
+        """Return keys to begin sessions with; ``single``: one, by a one-time prekey where there may be one more."""
         life = int(self._clock.life(now))
         self._sweep(life)
         rows = self._by_user.setdefault(own.address, {})
@@ -69,7 +69,7 @@ class Prekeys:
             signed = prekeys.make_signed(self._kem, self._chance.random(prekeys.SIGNED_ENTROPY_BYTES))
             self._keep(PrekeyPut(own.address, signed.key_id, SIGNED, life, signed.encode()))
         one_time = None
-        if sum(row.kind == ONE_TIME for row in rows.values()) < self._limits.one_times:
+        if single and sum(row.kind == ONE_TIME for row in rows.values()) < self._limits.one_times:
             one_time = prekeys.make_one_time(self._chance.random(prekeys.ONE_TIME_ENTROPY_BYTES))
             self._keep(PrekeyPut(own.address, one_time.key_id, ONE_TIME, life, one_time.encode()))
         self.rearm(now)
