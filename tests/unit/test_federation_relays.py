@@ -549,6 +549,9 @@ def test_a_relay_that_stops_finishes_what_is_under_way_and_takes_nothing_new() -
             assert (await slow).uint("seq") == 1
             await stopping
             assert aachen.federation.session_to(B) is None or not session.is_open
+            berlin.federation.wake(C)
+            await asyncio.sleep(0)
+            assert not berlin.federation._tasks, "nobody is left to work on what comes now"
 
     run(scenario)
 

@@ -126,6 +126,19 @@ def test_what_comes_behind_an_abort_is_not_read() -> None:
         assert alone.sent() == []
 
 
+def test_what_waited_for_a_promise_at_the_end_is_not_called_when_that_is_settled_afterwards() -> None:
+    alone = Alone()
+    (called,) = alone.send(BOOT, Call(1, PromisedAnswer(0), 1, 1, Payload()))
+    assert isinstance(called, Called)
+    promise = alone.end.promise()
+    alone.end.answer(called.answer, content_with(0), (promise,))
+    assert alone.send(Call(2, PromisedAnswer(1, (0,)), 1, 1, Payload())) == []
+    alone.end.end("gone")
+    assert alone.end.events() == [Ended("gone")]
+    alone.end.resolve(promise, Own("late"))
+    assert alone.end.events() == []
+
+
 def test_the_end_of_the_stream_fails_and_cancels_what_is_open() -> None:
     alone = Alone()
     alone.send(BOOT, Call(1, PromisedAnswer(0), 1, 1, Payload()), Call(2, PromisedAnswer(1, (0,)), 1, 1, Payload()))

@@ -97,7 +97,9 @@ class Federation:
     # what waits
 
     def wake(self, domain: str) -> None:
-        """Something waits for a domain."""
+        """Something waits for a domain; at a stop it waits for the next start."""
+        if self.desk.draining:
+            return
         courier = self._couriers.get(domain)
         if courier is None:
             courier = Courier(self.trust.settings.domain, domain, self._parts, self.session_to)

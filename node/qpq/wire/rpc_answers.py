@@ -325,6 +325,7 @@ class Answers:
         for answer in self._open.values():
             if answer.is_running:
                 self._tell(Cancelled(answer.number))
+            answer.params = None  # a promise that is settled afterwards brings no call any more
         self._open.clear()
 
 
