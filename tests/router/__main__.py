@@ -26,7 +26,7 @@ from router.machine import BootError
 from router.story import Figures, Story
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 DIST = ROOT / "dist"
 NEEDED = {
@@ -88,12 +88,12 @@ def _package(board: Board) -> Path:
 def _checked(boards: list[Board], packages: dict[str, Path]) -> tuple[dict[str, Figures], list[str]]:
     """Check all boards side by side; return the figures of those that did what they must, and what the others did.
 
-    Only as many pairs work at a time as there are processors; a pair that rests lets another one work. Kernels that are
-    to be built are built beside the machines whose kernels are there.
+    Only as many pairs work at a time as there are processors; a pair that rests lets another one work. A kernel that is
+    to be built is built beside the machines whose kernels are there.
     """
     turns = threading.Semaphore(jobs())
-    with malta.sources() as linux, ThreadPoolExecutor(len(boards)) as pool:
-        running = {board: pool.submit(_check, board, packages[board.target], linux, turns) for board in boards}
+    with ThreadPoolExecutor(len(boards)) as pool:
+        running = {board: pool.submit(_check, board, packages[board.target], turns) for board in boards}
         figures, wrong = {}, []
         for board, future in running.items():
             try:
@@ -103,8 +103,8 @@ def _checked(boards: list[Board], packages: dict[str, Path]) -> tuple[dict[str, 
         return figures, wrong
 
 
-def _check(board: Board, package: Path, linux: Callable[[], Path], turns: threading.Semaphore) -> Figures:
-    made = parts.parts(board, linux)
+def _check(board: Board, package: Path, turns: threading.Semaphore) -> Figures:
+    made = parts.parts(board)
     with turns, tempfile.TemporaryDirectory(prefix="qpq") as folder:
         begin = time.monotonic()
 

@@ -18,7 +18,8 @@ class Board:
     """One target's machine.
 
     ``memory`` is in MiB. ``debian`` is Debian's name of the architecture, whose kernel and BusyBox are fetched; without
-    one both are built from Debian's sources. ``small`` says whether the memory budget of 64 MB is for this machine.
+    one, where Debian has no port, both are built from its sources. ``small`` says whether the memory budget of 64 MB is
+    for this machine.
     """
 
     target: str
@@ -92,8 +93,8 @@ _ROWS = (
         memory=64,
         console="ttyS0",
         bus="pci",
-        debian="",
-        modules=(),
+        debian="mipsel",
+        modules=(*PCI, *FILES),
         small=True,
     ),
 )

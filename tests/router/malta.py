@@ -1,30 +1,22 @@
-"""Kernel and BusyBox of the MIPS machines, built from Debian's sources.
+"""Kernel and BusyBox of the big-endian MIPS machine, built from Debian's sources.
 
-Debian has no port for big-endian MIPS, and its little-endian kernel emulates a floating-point unit. This one does not,
-as OpenWrt's do not: a hard-float program dies there. So BusyBox is built by the program's own toolchain, soft-float and
-with musl. Both are kept in the cache under a hash of what they were made of.
+Debian has no port for it, and its little-endian kernel emulates a floating-point unit. This one does not, as OpenWrt's
+do not: a hard-float program dies there. So BusyBox is built by the program's own toolchain, soft-float and with musl.
+Both are kept in the cache under a hash of what they were made of.
 """
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tarfile
 import tempfile
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cross import cache, fetch
 from cross.errors import CrossError
 from cross.process import jobs, run
 from cross.targets import target
 from cross.toolchain import Toolchain, toolchain
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from cross.targets import Target
 
 HERE = Path(__file__).resolve().parent
 KERNEL = HERE / "malta.config"
@@ -43,43 +35,27 @@ NEEDED = {"flex": "flex", "bison": "bison", "bc": "bc"}
 FIXED = {"KBUILD_BUILD_TIMESTAMP": "2025-01-01", "KBUILD_BUILD_USER": "qpq", "KBUILD_BUILD_HOST": "qpq", "LC_ALL": "C"}
 
 
-@contextlib.contextmanager
-def sources() -> Iterator[Callable[[], Path]]:
-    """Give a function that returns the kernel's sources: unpacked when first asked for, gone in the end."""
-    lock = threading.Lock()
-    with tempfile.TemporaryDirectory(dir=cache.cache_dir()) as scratch:
-        tree = Path(scratch) / "linux"
-
-        def unpacked() -> Path:
-            with lock:
-                if not tree.exists():
-                    tree.mkdir()
-                    command = ["tar", "-xf", fetch.fetched(fetch.pins()["linux"]), "-C", tree, "--strip-components=1"]
-                    run([*command, *(f"--exclude=*/{pattern}" for pattern in LEFT_OUT)])
-            return tree
-
-        yield unpacked
-
-
-def kernel(name: str, tree: Callable[[], Path]) -> Path:
-    """Return a target's kernel, built if need be from the sources that ``tree`` returns."""
-    one = target(name)
-    version = run([f"{one.gcc}gcc", "--version"]).splitlines()[0]
-    config = configuration(one)
+def kernel(name: str) -> Path:
+    """Return a target's kernel, built if need be: about five minutes of one processor."""
+    pin, prefix = fetch.pins()["linux"], target(name).gcc
+    version = run([f"{prefix}gcc", "--version"]).splitlines()[0]
+    config = KERNEL.read_text()
 
     def make(folder: Path) -> None:
-        source = tree()
         with tempfile.TemporaryDirectory(dir=cache.cache_dir()) as scratch:
-            wanted = Path(scratch) / "wanted"
+            source, built, wanted = (Path(scratch) / name for name in ("source", "built", "wanted"))
+            source.mkdir()
+            built.mkdir()
             wanted.write_text(config)
-            words = ["make", "-s", "-C", source, f"O={scratch}", "ARCH=mips", f"CROSS_COMPILE={one.gcc}", f"-j{jobs()}"]
+            command = ["tar", "-xf", fetch.fetched(pin), "-C", source, "--strip-components=1"]
+            run([*command, *(f"--exclude=*/{pattern}" for pattern in LEFT_OUT)])
+            words = ["make", "-s", "-C", source, f"O={built}", "ARCH=mips", f"CROSS_COMPILE={prefix}", f"-j{jobs()}"]
             run([*GENTLY, *words, "allnoconfig"], env={**FIXED, "KCONFIG_ALLCONFIG": str(wanted)})
-            _heeded(config, Path(scratch) / ".config")
+            _heeded(config, built / ".config")
             run([*GENTLY, *words, "vmlinux"], env=FIXED, log=folder / "log")
-            run([f"{one.gcc}strip", "-s", "-o", folder / "vmlinux", Path(scratch) / "vmlinux"])
+            run([f"{prefix}strip", "-s", "-o", folder / "vmlinux", built / "vmlinux"])
 
-    inputs = [fetch.pins()["linux"].sha256, version, config, *LEFT_OUT]
-    return cache.step(f"linux-{name}", inputs, make) / "vmlinux"
+    return cache.step(f"linux-{name}", [pin.sha256, version, config, *LEFT_OUT], make) / "vmlinux"
 
 
 def busybox(name: str) -> Path:
@@ -94,11 +70,6 @@ def busybox(name: str) -> Path:
             _make_busybox(tools, tree, folder)
 
     return cache.step(f"busybox-{name}", [pin.sha256, tools.key, BUSYBOX.read_bytes()], make) / "busybox"
-
-
-def configuration(one: Target) -> str:
-    """Return what is asked of a target's kernel, on top of allnoconfig."""
-    return f"{KERNEL.read_text()}CONFIG_CPU_{'BIG' if one.big_endian else 'LITTLE'}_ENDIAN=y\n"
 
 
 def _make_busybox(tools: Toolchain, tree: Path, folder: Path) -> None:

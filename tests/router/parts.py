@@ -21,7 +21,7 @@ from cross.targets import target
 from router import malta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from router.boards import Board
 
@@ -54,10 +54,10 @@ class Parts:
     modules: tuple[Path, ...]
 
 
-def parts(board: Board, linux: Callable[[], Path]) -> Parts:
-    """Return a board's kernel, BusyBox and modules, fetched or built if need be; ``linux`` returns the sources."""
+def parts(board: Board) -> Parts:
+    """Return a board's kernel, BusyBox and modules, fetched or built if need be."""
     if not board.debian:
-        return Parts(malta.kernel(board.target, linux), malta.busybox(board.target), ())
+        return Parts(malta.kernel(board.target), malta.busybox(board.target), ())
     kernel, busybox = (fetch.pins()[f"{name}-{board.debian}"] for name in ("linux", "busybox"))
 
     def make(folder: Path) -> None:
