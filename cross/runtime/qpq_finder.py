@@ -36,6 +36,11 @@ class Finder:
         if module.__name__ == "dataclasses":
             vars(module)["exec"] = run_made
 
+    @staticmethod
+    def let_go() -> None:
+        """Free what is kept unpacked for the next import; that one takes longer then."""
+        _qpq_store.let_go()
+
 
 def run_made(text: str, space: dict[str, object], names: dict[str, object]) -> None:
     """Run what dataclasses has written to make a class's methods; the program carries it compiled."""

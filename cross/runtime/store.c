@@ -2,7 +2,7 @@
  * _qpq_store: the module that hands the program's bytecode to its importer (qpq_finder.py).
  *
  * Modules lie in groups, each compressed as a whole, in the order in which the program imports them. The two groups that
- * were used last are kept unpacked.
+ * were used last are kept unpacked, until let_go() is called.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "lzma.h"
 #include "store.h"
@@ -97,9 +99,26 @@ static PyObject *code(PyObject *self, PyObject *name)
     return PyMarshal_ReadObjectFromString((const char *)kept[0].data + row->at, row->size);
 }
 
+/* What was unpacked is freed, and of the compressed modules, which are part of this program's file, no page is held. */
+static PyObject *let_go(PyObject *self, PyObject *none)
+{
+    (void)self;
+    (void)none;
+    for (unsigned at = 0; at < KEPT; at++)
+        forget(at);
+    const struct cold_group *last = &cold_groups[cold_group_count - 1];
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)cold_data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)cold_data + last->at + last->packed) / page * page;
+    if (begin < end)
+        madvise((void *)begin, end - begin, MADV_DONTNEED); /* where it is refused, nothing is lost */
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"is_package", is_package, METH_O, NULL},
     {"code", code, METH_O, NULL},
+    {"let_go", let_go, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

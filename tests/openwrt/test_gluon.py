@@ -388,7 +388,11 @@ def test_the_package_says_what_it_is_and_keeps_to_gluons_form() -> None:
     assert names(r"^  DEPENDS:=(.*)$", makefile) == ["+gluon-core +qpq +libjson-c"]
     for path in PACKAGE.rglob("*"):
         if path.is_file():
-            text = path.read_text()
+            text = path.read_bytes().decode("utf-8")  # this and the next four: Gluon's .editorconfig
             assert text.endswith("\n"), path
+            assert "\r" not in text, path
+            # But what the text of a page, a package's fields and C's comments begin with.
+            plain = path.suffix == ".md" or path.name == "Makefile"
+            assert plain or not re.search(r"^ +[^ *]", text, re.MULTILINE), path
             assert not re.search(r"[ \t]$", text, re.MULTILINE), path
             assert "nft" not in text or path.name == "README.md", path

@@ -263,3 +263,16 @@ def test_hashes_stand_in_only_while_they_are_imported(monkeypatch: pytest.Monkey
     assert not {"hashlib", "hmac"} & sys.modules.keys()
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.bindings._rust", None)
     lean._load_hashes()
+
+
+def test_an_importer_that_keeps_something_is_asked_to_let_it_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    class Finder:
+        @staticmethod
+        def let_go() -> None:
+            told.append(True)
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    lean.let_go()
+    assert told == [True]

@@ -152,7 +152,7 @@ def test_a_store_that_cannot_be_made_smaller_is_told(tmp_path: Path, caplog: pyt
     watch, _, timers = _pressure(machine(tmp_path, 10), compact=fail)
     watch.look()
     assert "the disk is gone" in caplog.messages
-    assert timers == [("memory", 60.0)]
+    assert timers == [("memory", 60.0), ("imports", 10.0)]
 
 
 def test_status_names_level_and_bytes(tmp_path: Path) -> None:

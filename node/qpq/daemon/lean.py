@@ -64,6 +64,16 @@ def keep(load: Callable[[], None]) -> None:
         gc.enable()
 
 
+def let_go() -> None:
+    """Have the static binary's importer free what it keeps for the next import; others keep nothing."""
+    for finder in sys.meta_path:
+        getattr(finder, "let_go", _nothing)()
+
+
+def _nothing() -> None:
+    pass
+
+
 class _Rare(ModuleType):
     """Stands for a module until something of it is asked for."""
 

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from qpq.daemon import memory
+from qpq.daemon.lean import let_go
 from qpq.mesh.events import RoomSet
 from qpq.store.faults import StoreError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 60.0
 """How often it looks: four small files of /proc, some 0.2 ms on a PC."""
+IMPORTS_SECONDS = 10.0
+"""So long after a look it has what imports left in memory freed: a node that starts has imported what it needs then."""
 EASY = 1.5
 """So many times what counts as little must be left before it counts as enough: a level is not to flap."""
 
@@ -91,6 +94,7 @@ class Pressure:
         if self.level is not Level.ENOUGH:
             self._give_back()
         self._node.later("memory", LOOK_SECONDS, self.look)
+        self._node.later("imports", IMPORTS_SECONDS, let_go)
 
     def document(self) -> dict[str, object]:
         """Return level and bytes left as plain JSON."""
