@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cores import UNIX_AT_ZERO
 from qpq.crypto.channels import open_key
+from qpq.daemon.memory import core_limits
 from qpq.mesh import events
 from qpq.mesh.events import Via
 from qpq.mesh.limits import MIB, Limits
@@ -147,7 +148,7 @@ def _host(result: Run, node: int, degree: int, lie: str | None) -> Host:
     if server or scenario.nodes.get("limits", "router") == "pc":
         limits = Limits()
     else:
-        limits = Limits.sized(max_links=ROUTER_LINKS, store_bytes=scenario.nodes.get("store_bytes", 2 * MIB))
+        limits = core_limits(max_links=ROUTER_LINKS, store_bytes=scenario.nodes.get("store_bytes", 2 * MIB))
     if "buffer" in scenario.nodes:
         # Policies keep their own messages in it too; what they have delivered leaves it, so inboxes are no part of it.
         buffer = scenario.nodes["buffer"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from flood_kit import Station, broadcast, made_up, news, peer, short
 from qpq.crypto.identity import SecretIdentity
+from qpq.daemon.memory import core_limits
 from qpq.mesh import counters, effects, events
 from qpq.mesh.flooded import Flooded, Held, cost_of
 from qpq.mesh.limits import MIB, Limits
@@ -320,8 +321,8 @@ def test_neighbours_that_come_and_go_under_new_names_take_nothing_from_one_that_
 
 
 def test_what_broadcasts_may_take_follows_the_size_of_the_machine() -> None:
-    small = Limits.sized(max_links=24, store_bytes=2 * MIB)
-    large = Limits.sized(max_links=1_000, store_bytes=256 * MIB)
+    small = core_limits(max_links=24, store_bytes=2 * MIB)
+    large = core_limits(max_links=1_000, store_bytes=256 * MIB)
     assert small.flood_bytes == 256 * 1024
     assert large.flood_bytes == 16 * MIB
     assert small.known_ids < large.known_ids

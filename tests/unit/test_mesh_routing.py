@@ -9,6 +9,7 @@ import pytest
 
 from cores import World
 from qpq.crypto.identity import SecretIdentity, address_of
+from qpq.daemon.memory import core_limits
 from qpq.mesh import events
 from qpq.mesh.limits import MIB, Limits
 from qpq.mesh.routing import Hop
@@ -765,6 +766,6 @@ def test_a_user_who_writes_elsewhere_has_moved_there() -> None:
 
 
 def test_the_caps_of_routes_follow_the_machine() -> None:
-    small, large = Limits.sized(max_links=24, store_bytes=2 * MIB), Limits.sized(max_links=64, store_bytes=64 * MIB)
+    small, large = core_limits(max_links=24, store_bytes=2 * MIB), core_limits(max_links=64, store_bytes=64 * MIB)
     assert (small.routes, small.routes_told) == (384, 128)
     assert (large.routes, large.routes_told) == (2048, 128)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qpq.crypto.identity import Identity
+from qpq.daemon.memory import core_limits
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.chance import Chance
 from qpq.mesh.collecting import Effects
@@ -150,7 +151,7 @@ def test_the_penalty_that_ends_first_gives_way_when_there_are_too_many() -> None
 
 @pytest.mark.parametrize("store", [2 * MIB, 4 * MIB, 256 * MIB])
 def test_limits_of_any_machine_leave_room_for_the_longest_message(store: int) -> None:
-    limits = Limits.sized(max_links=24, store_bytes=store)
+    limits = core_limits(max_links=24, store_bytes=store)
     assert limits.max_links == 24
     assert limits.outbox_bytes > 33 * KIB
     assert limits.window_bytes > 33 * KIB

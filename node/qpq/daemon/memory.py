@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qpq.mesh.limits import KIB, Limits
+
 MEMINFO = "/proc/meminfo"
 MIB = 1 << 20
 LEAF_BELOW = 20 * MIB
@@ -17,6 +19,8 @@ _STEPS = (
     (900 * MIB, 256, 64 * MIB),
 )
 _LARGE = (1000, 256 * MIB)
+_LARGE_STORE = 16 * MIB
+"""Bytes from which a node has the core's usual limits."""
 _MAX_READ = 16384
 
 
@@ -61,3 +65,65 @@ def limits(memory: Memory) -> MemoryLimits:
         if memory.total <= most:
             return MemoryLimits(max_links, store_size, leaf)
     return MemoryLimits(*_LARGE, leaf)
+
+
+def core_limits(*, max_links: int, store_bytes: int) -> Limits:
+    """Return the core's limits for a node with so many links and a store of so many bytes."""
+    if store_bytes >= _LARGE_STORE:
+        return Limits(
+            max_links=max_links,
+            relay_bytes=store_bytes * 3 // 8,
+            flood_bytes=min(16 * MIB, store_bytes // 8),
+        )
+    scale = max(1, store_bytes // (2 * MIB))
+    return Limits(
+        max_links=max_links,
+        max_pending=8 * min(scale, 4),
+        peer_frames=500.0 * min(scale, 8),
+        peer_bytes=0.5 * MIB * min(scale, 8),
+        max_candidates=128 if scale == 1 else 256,
+        outbox_count=100 * scale,
+        outbox_bytes=256 * KIB * scale,
+        recipient_count=50 * scale,
+        window_count=min(64, 16 * scale),
+        window_bytes=min(256 * KIB, 64 * KIB * scale),
+        inbox_count=1_000 * scale,
+        inbox_bytes=512 * KIB * scale,
+        tombstones=1_024 * scale,
+        relay_bytes=store_bytes * 3 // 8,
+        relay_rate=128.0 * KIB * scale,
+        relay_burst=512.0 * KIB * scale,
+        proofs=1_024 * scale,
+        proof_burst=64,
+        routes=min(2_048, 384 * scale),
+        searches=64,
+        askers=min(2_048, 256 * scale),
+        asked=min(1_024, 256 * scale),
+        probes=64,
+        flood_bytes=256 * KIB * scale,
+        known_ids=1_024 * scale,
+        flood_rate=24.0 * KIB * min(scale, 2),
+        flood_senders=8,
+        missing_ids=256 * scale,
+        channels=64,
+        sessions=64 * scale,
+        keys_held_bytes=32 * KIB,
+        keys_asked=64,
+        keys_expected=256,
+        keys_owed=64,
+        keys_burst=16,
+        keys_told=256,
+        control_rate=0.5,
+        control_burst=32,
+        agreement_rate=0.5,
+        agreement_burst=16,
+        controls=min(256, 32 * scale),
+        outward_window=8,
+        outward_users=64,
+        inward_count=16 * scale,
+        inward_domain=8 * scale,
+        outside_words=min(128, 16 * scale),
+        bundles=32 * min(scale, 8),
+        unstored=64,
+        late_receipts=128,
+    )

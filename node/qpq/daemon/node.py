@@ -12,6 +12,7 @@ from qpq.daemon import clock, doctor_data, domains, logs, memory, places
 from qpq.daemon.control import ControlServer
 from qpq.daemon.control_socket import group_id
 from qpq.daemon.lean import keep
+from qpq.daemon.memory import core_limits
 from qpq.daemon.pressure import Pressure
 from qpq.daemon.protecting import Protection
 from qpq.daemon.published import Published
@@ -23,7 +24,6 @@ from qpq.link.limits import LinkLimits
 from qpq.mesh import effects, events
 from qpq.mesh.core import Core
 from qpq.mesh.effects import State
-from qpq.mesh.limits import Limits
 from qpq.netaddress import NetAddress, NetAddressError, plain
 from qpq.store.keyring import FILE_NAME, Keyring
 from qpq.store.keyring_errors import KeyringError
@@ -274,7 +274,7 @@ class Node:
     def _measure(self) -> None:
         found = memory.read()
         allowed = memory.limits(found)
-        self.limits = Limits.sized(
+        self.limits = core_limits(
             max_links=self.config.max_links or allowed.max_links,
             store_bytes=self.config.store_size or allowed.store_size,
         )
