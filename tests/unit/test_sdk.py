@@ -303,6 +303,8 @@ def test_the_hundred_and_first_message_in_a_minute_waits(own: Home) -> None:
     text = own.node.ask("metrics")
     assert isinstance(text, dict)
     assert "qpq_home_messages 100" in str(text["text"])
+    assert "qpq_home_enqueue_seconds_count 101" in str(text["text"])
+    assert "fetch" not in str(text["text"]).partition("qpq_home_enqueue_seconds")[2], "nobody has called that"
 
 
 def test_a_node_without_the_option_loads_nothing_of_it_and_refuses_clients() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from qpq.daemon import metrics
 from qpq.daemon.client_accounts import AccountFile
 from qpq.daemon.client_queues import ClientQueues
+from qpq.daemon.histogram import Histograms
 from qpq.home.home import Home
 from qpq.home.limits import HomeLimits
 from qpq.link.certificates import make_certificate, sole_identity
@@ -39,7 +40,9 @@ class ClientPort:
         note = node.saver.keeper.note if node.saver is not None else None
         self.queues = ClientQueues(node.store, room, lambda: int(node.core.life(node.now())), note)
         own = node.keyring.node
-        self.home = Home(own, self.file.accounts, self.queues, self._stamp, HomeLimits.sized(room))
+        self._histograms = Histograms("Time to answer a call of a client.")
+        limits, observe = HomeLimits.sized(room), self._histograms.observe
+        self.home = Home(own, self.file.accounts, self.queues, self._stamp, limits, observe=observe)
         shown = Credentials((make_certificate(own),), own.seed)
         most = min(MAX_CONNECTIONS, node.limits.max_links)
         node.links.serve(
@@ -72,6 +75,10 @@ class ClientPort:
             metrics.Series("home_messages", "Messages that wait in clients' inboxes.", counts.messages),
             metrics.Series("home_bytes", "Bytes that wait in clients' inboxes.", counts.size),
         ]
+
+    def latencies(self) -> str:
+        """Return the latencies as Prometheus text."""
+        return self._histograms.render()
 
     def _stamp(self) -> int:
         return int(time.time()) if self._node.clock_document().get("trusted") else 0

@@ -15,7 +15,7 @@ from qpq.daemon.directory import Directory
 from qpq.daemon.domains import gateway_secret
 from qpq.daemon.federation_files import FederationConfigError
 from qpq.daemon.federation_queue import FederationQueue
-from qpq.daemon.histogram import Histogram
+from qpq.daemon.histogram import Histograms
 from qpq.daemon.metrics import Series
 from qpq.errors import QpqError
 from qpq.federation.federation import ALPN, Federation
@@ -71,7 +71,7 @@ class Federating:
         self.directory = Directory(node.config.data_dir)
         self._topics: frozenset[str] = frozenset()
         self.counters: dict[str, int] = {}
-        self._histograms: dict[str, Histogram] = {}
+        self._histograms = Histograms("Time to answer a call of another relay.", _NAMES)
         self._loop = asyncio.get_running_loop()
         self._tokens: dict[bytes, asyncio.Future[Answer]] = {}
         self._bundles: dict[bytes, asyncio.Future[bytes | None]] = {}
@@ -162,14 +162,11 @@ class Federating:
 
     def observe(self, name: str, seconds: float) -> None:
         """Note how long something took."""
-        if name not in self._histograms:
-            words = _NAMES.get(name, "Time to answer a call of another relay.")
-            self._histograms[name] = Histogram(name, words)
-        self._histograms[name].observe(seconds)
+        self._histograms.observe(name, seconds)
 
-    def metrics(self) -> list[str]:
+    def latencies(self) -> str:
         """Return the latencies as Prometheus text."""
-        return [histogram.render() for _, histogram in sorted(self._histograms.items())]
+        return self._histograms.render()
 
     def gauges(self) -> list[Series]:
         """Return what there is now, in numbers."""

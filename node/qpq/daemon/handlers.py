@@ -193,7 +193,7 @@ class Handlers(Acting):
         gauges += node.federation.gauges() if node.federation is not None else []
         gauges += node.client_port.gauges() if node.client_port is not None else []
         text = metrics.render([*gauges, *metrics.from_counters(self._counters())])
-        return text if node.federation is None else text + "".join(node.federation.metrics())
+        return text + "".join(part.latencies() for part in (node.federation, node.client_port) if part is not None)
 
     def _counters(self) -> dict[str, int]:
         node = self._node

@@ -1,9 +1,12 @@
-"""Latencies as a Prometheus histogram: how many were no longer than each of a row of bounds."""
+"""Latencies as Prometheus histograms: how many were no longer than each of a row of bounds."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds."""
@@ -34,3 +37,22 @@ class Histogram:
             total += count
             lines.append(f'{name}_bucket{{le="{bound}"}} {total}')
         return "\n".join([*lines, f"{name}_sum {self._sum:.6f}", f"{name}_count {total}"]) + "\n"
+
+
+class Histograms:
+    """Those of one part of the program, each made with its first value; ``words`` for those not in ``helps``."""
+
+    def __init__(self, words: str, helps: Mapping[str, str] | None = None) -> None:
+        self._words = words
+        self._helps = helps or {}
+        self._all: dict[str, Histogram] = {}
+
+    def observe(self, name: str, seconds: float) -> None:
+        """Note how long something took."""
+        if name not in self._all:
+            self._all[name] = Histogram(name, self._helps.get(name, self._words))
+        self._all[name].observe(seconds)
+
+    def render(self) -> str:
+        """Return the exposition text of all."""
+        return "".join(histogram.render() for _, histogram in sorted(self._all.items()))

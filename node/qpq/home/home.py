@@ -28,7 +28,7 @@ _CAPABILITIES = 16
 class Home:
     """One home server; ``visit`` takes each new connection. ``own`` signs delivery proofs.
 
-    ``stamp`` returns Unix seconds, 0 without a trusted clock.
+    ``stamp`` returns Unix seconds, 0 without a trusted clock. ``observe`` is told how long calls of a kind took.
     """
 
     def __init__(
@@ -38,8 +38,11 @@ class Home:
         queues: Queues,
         stamp: Callable[[], int],
         limits: HomeLimits | None = None,
+        *,
+        observe: Callable[[str, float], None] = lambda _name, _seconds: None,
     ) -> None:
         self.own = own
+        self.observe = observe
         self.accounts = accounts
         self.queues = queues
         self.stamp = stamp

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qpq.home.home import Home
     from qpq.home.windows import Windows
     from qpq.rpc.binding import PausableStream
+    from qpq.rpc.service import Handler
     from qpq.wire.capnp_messages import Fields, Values
 
 AUTH_VERSION: Final = 1
@@ -34,6 +35,19 @@ _LATER: Final = (
 )  # fmt: skip
 
 
+_SERIES: Final = {
+    "health": "home_health_seconds",
+    "enqueue": "home_enqueue_seconds",
+    "fetch": "home_fetch_seconds",
+    "peek": "home_fetch_seconds",
+    "ack": "home_ack_seconds",
+    "resolveUser": "home_lookup_seconds",
+    "resolveIdentity": "home_lookup_seconds",
+    "publishEndpoint": "home_lookup_seconds",
+    "resolveEndpoint": "home_lookup_seconds",
+}
+
+
 class Visit(RpcBinding):
     """A client's connection: its stream, its session, and what it may do."""
 
@@ -44,7 +58,7 @@ class Visit(RpcBinding):
         self._bad = 0
         self._has_room = asyncio.Event()
         later = dict.fromkeys(_LATER, _unimplemented)
-        offered = {
+        offered: dict[str, Handler] = {
             "health": self._health,
             "enqueue": self._enqueue,
             "fetch": self._fetch,
@@ -56,6 +70,7 @@ class Visit(RpcBinding):
             "publishEndpoint": self._publish_endpoint,
             "resolveEndpoint": self._resolve_endpoint,
         }
+        offered |= {name: self._timed(series, offered[name]) for name, series in _SERIES.items()}
         deadlines = {"fetchWait": home.limits.wait_s + HANDLE_S}
         self.session = RpcSession(self, Service(NODE_SERVICE, {**later, **offered}, deadlines), home.rpc_limits)
         self.session.max_message = home.limits.stranger
@@ -73,6 +88,18 @@ class Visit(RpcBinding):
         self._home.gone(self)
 
     # the calls
+
+    def _timed(self, series: str, handler: Handler) -> Handler:
+        """Return a handler whose time is noted; not one that waits for what clients do."""
+
+        async def handle(params: Fields) -> Values:
+            begin = self._loop.time()
+            try:
+                return await handler(params)
+            finally:
+                self._home.observe(series, self._loop.time() - begin)
+
+        return handle
 
     async def _health(self, _params: Fields) -> Values:
         return {"status": "ok"}
