@@ -14,6 +14,7 @@ EXECUTABLE, WRITABLE = 1, 2
 NEEDED = 1
 WIDE = 2  # 64-bit, in the byte of the ELF class
 SHARED_OBJECT = 3
+SYMBOLS = 2  # kind of the section that strip(1) takes away
 PAGE = 4095
 
 
@@ -33,7 +34,8 @@ def check(elf: Path, *, movable: bool = False) -> list[str]:
     ``movable`` says that it must be position-independent, and read-only after relocation where it can be.
 
     Raises:
-        CrossError: it is not that, is not static, has an executable stack or writable code, or names a build path.
+        CrossError: it is not that, is not static, is not stripped, has an executable stack or writable code, or names a
+            build path.
     """
     data = elf.read_bytes()
     position_independent, segments = _parse(data)
@@ -41,6 +43,8 @@ def check(elf: Path, *, movable: bool = False) -> list[str]:
     faults = []
     if INTERPRETER in kinds or _needed(data, kinds.get(DYNAMIC)):
         faults.append("is not static")
+    if SYMBOLS in _sections(data):
+        faults.append("is not stripped")
     if STACK not in kinds or kinds[STACK].flags & EXECUTABLE:
         faults.append("has an executable stack")
     if any(part.kind == LOAD and part.flags & EXECUTABLE and part.flags & WRITABLE for part in segments):
@@ -91,6 +95,14 @@ def _parse(data: bytes) -> tuple[bool, list[Segment]]:
             type_, offset, _, _, length, _, flags = struct.unpack_from(f"{order}IIIIIII", data, here)
         segments.append(Segment(type_, flags, offset, length))
     return kind == SHARED_OBJECT, segments
+
+
+def _sections(data: bytes) -> set[int]:
+    """Return the kinds of sections that the file has."""
+    order, wide = ("<" if data[5] == 1 else ">"), data[4] == WIDE
+    (at,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", data, 40 if wide else 32)
+    size, count = struct.unpack_from(f"{order}HH", data, 58 if wide else 46)
+    return {struct.unpack_from(f"{order}I", data, at + index * size + 4)[0] for index in range(count)}
 
 
 def _needed(data: bytes, dynamic: Segment | None) -> bool:

@@ -27,6 +27,7 @@ class Meta:
     section: str
     licence: str
     licence_files: str
+    cpe: str
     maintainer: str
     users: str
     depends: tuple[str, ...]
@@ -61,6 +62,7 @@ def read(text: str) -> Meta:
         section=_literal(values, "SECTION"),
         licence=_literal(values, "PKG_LICENSE"),
         licence_files=_literal(values, "PKG_LICENSE_FILES"),
+        cpe=_literal(values, "PKG_CPE_ID"),
         maintainer=_literal(values, "PKG_MAINTAINER"),
         users=_literal(values, "USERID"),
         depends=(ALWAYS, *(word.removeprefix("+") for word in wanted)),

@@ -35,6 +35,7 @@ def control(meta: Meta, arch: str, time: int, installed_size: int) -> str:
         ("Section", meta.section),
         ("Require-User", meta.users),
         ("SourceDateEpoch", str(time)),
+        ("CPE-ID", meta.cpe),
         ("Maintainer", meta.maintainer),
         ("Architecture", arch),
         ("Installed-Size", str(installed_size)),

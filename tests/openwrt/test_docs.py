@@ -152,13 +152,20 @@ def test_the_pages_name_the_files_that_are_built(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_sizes_on_the_pages_are_those_that_make_size_accepts(page: str) -> None:
-    (row,) = re.findall(r"^\| [^|]*`opkg`[^|]* \|(.*)\|$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
-    told = [float(cell.replace(",", ".")) for cell in row.split("|")]
+    text = (ROOT / "docs" / page).read_text()
+    told, packed = (
+        [float(cell.replace(",", ".")) for cell in cells.split("|")]
+        for name in ("`opkg`", "(?:package's file|Paketdatei)")
+        for cells in re.findall(rf"^\| [^|]*{name}[^|]* \|(.*)\|$", text, re.MULTILINE)
+    )
     accepted = json.loads((ROOT / "cross/size-baseline.json").read_text())
     targets = ("mips_24kc", "arm_cortex-a7_neon-vfpv4", "aarch64_cortex-a53", "x86_64")
     for size, target in zip(told, targets, strict=True):
         # the other files of the package are 30 KB
         assert abs(size - (accepted[target]["elf"] + 30_000) / 1e6) < 0.15, target
+    for size, target in zip(packed, targets, strict=True):
+        for built in (stage.DIST / target).glob("*.ipk"):
+            assert abs(size - built.stat().st_size / 1e6) < 0.1, target
 
 
 def test_both_languages_say_the_same_to_type() -> None:

@@ -107,7 +107,7 @@ def test_control_has_every_field_that_openwrt_writes_and_none_empty(package: Pat
     fields = control_of(package)
     assert list(fields) == [
         "Package", "Version", "Depends", "Source", "SourceName", "License", "LicenseFiles", "Section", "Require-User",
-        "SourceDateEpoch", "Maintainer", "Architecture", "Installed-Size", "Description",
+        "SourceDateEpoch", "CPE-ID", "Maintainer", "Architecture", "Installed-Size", "Description",
     ]  # fmt: skip
     assert all(value.strip() for value in fields.values())
     assert fields["Depends"] == "libc"

@@ -40,6 +40,7 @@ export QPQ_DESCRIPTION := $$(Package/$(1)/description)
 print:
 	@echo 'name=$(PKG_NAME)'; echo 'version=$(PKG_VERSION)-r$(PKG_RELEASE)'; echo 'licence=$(PKG_LICENSE)'
 	@echo 'files=$(PKG_LICENSE_FILES)'; echo 'maintainer=$(PKG_MAINTAINER)'; echo 'strip=$(RSTRIP)'
+	@echo 'cpe=$(PKG_CPE_ID)'
 	@echo 'conffiles'; echo "$$$$QPQ_CONFFILES"; echo 'postinst'; echo "$$$$QPQ_POSTINST"
 	@echo 'description'; echo "$$$$QPQ_DESCRIPTION"
 endef
@@ -95,6 +96,7 @@ def test_both_builds_read_the_same_words(made: Path) -> None:
         "files": told.licence_files,
         "maintainer": told.maintainer,
         "strip": ":",
+        "cpe": told.cpe,
     }
     assert tuple(conffiles.split()) == told.conffiles
     assert tuple(postinst.strip().splitlines()) == told.postinst
@@ -104,6 +106,7 @@ def test_both_builds_read_the_same_words(made: Path) -> None:
 def test_the_makefile_keeps_the_feeds_rules() -> None:
     assert TEXT.startswith("# SPDX-License-Identifier: Apache-2.0\n")
     assert TEXT.index("include $(TOPDIR)/rules.mk") < TEXT.index("PKG_NAME:=")
+    assert re.fullmatch(r"cpe:/a:[a-z0-9_.-]+:qpq", stage.metadata().cpe)  # NISTIR 7695, bound as a URI
     assert TEXT.rstrip().endswith("$(eval $(call BuildPackage,qpq))")
     (fields,) = re.findall(r"^define Package/qpq\n(.*?)^endef", TEXT, re.MULTILINE | re.DOTALL)
     assert all(re.match(r"  [A-Z]+:=\S", line) for line in fields.splitlines())

@@ -170,12 +170,13 @@ def _parts(folder: Path, text: str) -> dict[str, int]:
     return size.parts(link.Program(folder / "elf", folder / "map", folder / "modules.json"))
 
 
-def _elf(stack_flags: int, *more: tuple[int, int]) -> bytes:
+def _elf(stack_flags: int, *more: tuple[int, int], section: int = 1) -> bytes:
     headers = [(elf.STACK, stack_flags), *more]
-    start = b"\x7fELF\x01\x02" + bytes(10) + struct.pack(">HHIIIIIHHH", 2, 8, 1, 0, 52, 0, 0, 52, 32, len(headers))
-    return start.ljust(52, b"\0") + b"".join(
-        struct.pack(">IIIIIIII", kind, 0, 0, 0, 0, 0, flags, 0) for kind, flags in headers
-    )
+    sections = 52 + 32 * len(headers)
+    fields = struct.pack(">HHIIIIIHHHHH", 2, 8, 1, 0, 52, sections, 0, 52, 32, len(headers), 40, 1)
+    start = (b"\x7fELF\x01\x02" + bytes(10) + fields).ljust(52, b"\0")
+    rows = (struct.pack(">IIIIIIII", kind, 0, 0, 0, 0, 0, flags, 0) for kind, flags in headers)
+    return start + b"".join(rows) + struct.pack(">II", 0, section).ljust(40, b"\0")
 
 
 def test_a_static_elf_with_a_plain_stack_passes(tmp_path: Path) -> None:
@@ -190,6 +191,7 @@ def test_a_static_elf_with_a_plain_stack_passes(tmp_path: Path) -> None:
         (_elf(6, (elf.INTERPRETER, 4)), "not static"),
         (_elf(6, (elf.LOAD, 7)), "writable code"),
         (_elf(6) + str(cache.ROOT).encode() + b"/node/qpq/x.py", "build path"),
+        (_elf(6, section=elf.SYMBOLS), "not stripped"),
         (b"#!/bin/sh\n", "not an ELF"),
     ],
 )
