@@ -421,7 +421,7 @@ def test_words_and_sessions_from_outside_are_limited_all_together() -> None:
     world.run(60.0)
     assert node.counts[counters.KEYS_TOLD] == 2
     assert node.counts[counters.CONTROL_OVER_RATE] == 3
-    world.run(1.2 * HOUR)
+    world.run(1.6 * HOUR)
     assert node.counts[counters.KEYS_TOLD] == 5
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 STRANGER = SecretIdentity(b"s" * 32)
 ABSENT = SecretIdentity(b"a" * 32)
 DAY = 86_400
+SOON = 0.005
+"""Seconds after which a relay stores what went on at once: before a receipt can be back."""
 
 
 def store(node: Node) -> MemoryStore:
@@ -181,8 +183,8 @@ def test_a_relay_hands_an_envelope_on_at_once_and_stores_it_before_it_answers_fo
     effects = give(world, relay, first, envelope(last.user.address), copies=4)
     assert Transfer in kinds(effects)
     assert not {Persist, Custody} & set(kinds(effects))
-    assert answers(later(world, relay, 0.004)) == []
-    effects = later(world, relay, 0.006)
+    assert answers(later(world, relay, 0.04)) == []
+    effects = later(world, relay, 0.06)
     assert kinds(effects).index(Persist) < kinds(effects).index(Custody)
     (persist,) = [effect for effect in effects if isinstance(effect, Persist)]
     (row,) = [operation for operation in persist.operations if isinstance(operation, RelayInsert)]
@@ -209,15 +211,25 @@ def test_what_is_proven_at_once_is_never_stored_nor_answered_but_by_the_receipt(
     assert holders(world) == []
 
 
+def test_a_receipt_is_short_where_it_is_the_first_answer_and_whole_where_another_was_before() -> None:
+    for waited, short in ((0.0, True), (1.0, False)):
+        world, (first, relay, last) = line(3)
+        made = envelope(last.user.address)
+        give(world, relay, first, made)
+        later(world, relay, waited)
+        [receipt] = [frame for frame in frames(prove(world, relay, last, made)) if isinstance(frame, Receipt)]
+        assert receipt.answers is short
+
+
 def test_envelopes_are_stored_each_in_its_time() -> None:
     world, (first, relay, last) = line(3)
     one, two = (envelope(last.user.address, text=text) for text in "ab")
     frame = Transfer(0, 1, 0, one), Transfer(0, 1, 0, two)
     core(relay).handle(events.FrameReceived(link(relay, first), frame[0]), world.now)
-    core(relay).handle(events.FrameReceived(link(relay, first), frame[1]), world.now + 0.003)
-    assert stored(later(world, relay, 0.006)).count(RelayInsert) == 1
-    assert stored(later(world, relay, 0.009)).count(RelayInsert) == 1
-    assert not stored(later(world, relay, 0.02))
+    core(relay).handle(events.FrameReceived(link(relay, first), frame[1]), world.now + 0.03)
+    assert stored(later(world, relay, 0.06)).count(RelayInsert) == 1
+    assert stored(later(world, relay, 0.09)).count(RelayInsert) == 1
+    assert not stored(later(world, relay, 0.2))
 
 
 def test_an_envelope_that_comes_again_is_stored_before_it_is_said_to_be_kept() -> None:
@@ -418,7 +430,7 @@ def black_hole(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
 
 
 def test_without_a_receipt_in_time_the_next_copy_takes_another_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    world, nodes = graph("ab ac bd cd")
+    world, nodes = graph("ab ac bd cd", deposit_s=SOON)
     first, last = nodes["a"], nodes["d"]
     hop = core(first)._routing.next_hops(last.user.address, world.now)[0]
     hole = next(node for node in nodes.values() if node.identity == hop.peer)
@@ -452,7 +464,7 @@ def test_a_silent_route_is_tried_ever_more_rarely() -> None:
 
 
 def test_a_relay_without_room_is_passed_by() -> None:
-    world, nodes = graph("ab ac bd cd")
+    world, nodes = graph("ab ac bd cd", deposit_s=SOON)
     first, last = nodes["a"], nodes["d"]
     hop = core(first)._routing.next_hops(last.user.address, world.now)[0]
     full = next(node for node in nodes.values() if node.identity == hop.peer)
@@ -466,7 +478,7 @@ def test_a_relay_without_room_is_passed_by() -> None:
 
 
 def test_a_relay_whose_disk_was_full_takes_envelopes_again() -> None:
-    world, (first, relay, last) = line(3)
+    world, (first, relay, last) = line(3, deposit_s=SOON)
     store(relay).room = 0
     message = world.send(first, last.user.address)
     world.run(2.0)

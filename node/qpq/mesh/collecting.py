@@ -35,6 +35,7 @@ class Effects:
         "_operations",
         "_passed",
         "_proofs",
+        "_returned",
     )
 
     def __init__(self) -> None:
@@ -80,6 +81,10 @@ class Effects:
         """Add a receipt of another's; anybody can check it, so it need not wait."""
         self._passed.setdefault(link, []).append((secret, envelope_hash))
 
+    def pass_back(self, link: int, secret: bytes, envelope_hash: bytes) -> None:
+        """Do the same where it is the first answer to an envelope that came over this link."""
+        self._returned.setdefault(link, []).append((secret, envelope_hash))
+
     @property
     def persists(self) -> bool:
         """Whether this event writes to the store."""
@@ -92,6 +97,8 @@ class Effects:
             _frames(effects, self._answers, Custody, MAX_ANSWERS)
         if self._passed:
             _frames(effects, self._passed, Receipt, MAX_PROOFS)
+        if self._returned:
+            _frames(effects, self._returned, _confirmation, MAX_PROOFS)
         if self._operations:
             effects.append(Persist((*self._operations, *self._notes)))
         if self._accepted:
@@ -116,6 +123,7 @@ class Effects:
         self._answers: dict[int, list[tuple[bytes, CustodyCode]]] = {}
         self._accepted: dict[int, list[tuple[bytes, CustodyCode]]] = {}
         self._passed: dict[int, list[tuple[bytes, bytes]]] = {}
+        self._returned: dict[int, list[tuple[bytes, bytes]]] = {}
 
 
 def _confirmation(proofs: tuple[tuple[bytes, bytes], ...]) -> Receipt:

@@ -36,6 +36,11 @@ class Deposits:
             self._timers.set((Due.DEPOSIT, 0), at)
         self._pending[row.envelope_id] = (at, link, row)
 
+    def unanswered(self, envelope_id: bytes) -> int:
+        """Return the link that brought an envelope which has had no answer yet; 0: it has, or is not here."""
+        pending = self._pending.get(envelope_id)
+        return 0 if pending is None else pending[1]
+
     def drop(self, envelope_id: bytes) -> bool:
         """Forget an envelope; whether it has not been stored."""
         return self._pending.pop(envelope_id, None) is not None

@@ -124,8 +124,8 @@ class Limits:
     relay_rate: float = 8.0 * MIB
     relay_burst: float = 32.0 * MIB
     """Bytes a second that one neighbour may bring to keep for long, and at once; more are refused."""
-    deposit_s: float = 0.005
-    """How long a receipt is waited for before what went on at once is stored, and its keeping told."""
+    deposit_s: float = 0.05
+    """How long a receipt is waited for before what went on at once is stored and its keeping told: some hops."""
     spray_copies: int = 8
     """Copies of a message that may be carried about while there is no route."""
     spray_s: float = 3.0

@@ -284,7 +284,8 @@ class Relaying:
         """End the stay of an envelope, and tell all who may have it but ``peer``, which told (None: read here)."""
         keepers = {*item.given, *((item.via,) if item.via is not None else ())} - {peer}
         if keepers or not item.own or self._sending.spread(item, peer):
-            self._tell(item, secret, envelope_hash, keepers, now, pass_on=self._effects.pass_on)
+            back = self._deposits.unanswered(item.envelope_id)
+            self._tell(item, secret, envelope_hash, keepers, now, pass_on=self._effects.pass_on, back=back)
         if item.mark is not None:
             self._sessions.proven(item.sender, item.recipient, item.mark)
         if isinstance(item, Outgoing):
@@ -305,15 +306,17 @@ class Relaying:
         now: float,
         *,
         pass_on: Callable[[int, bytes, bytes], None],
+        back: int = 0,
     ) -> None:
-        """Pass a receipt on to who keeps an envelope, and keep it for those who cannot be told now."""
+        """Pass a receipt on to who keeps an envelope (over ``back`` as its answer), and keep it for the others."""
         unreached = item.unsure
         for keeper in keepers:
             number = self._sending.link_to(keeper)
             if number is None:
                 unreached = True
             else:
-                pass_on(number, secret, envelope_hash)
+                tell = self._effects.pass_back if number == back else pass_on
+                tell(number, secret, envelope_hash)
                 self._ingress[number].passed.append((now, item.envelope_id[:SHORT_ID_SIZE]))
         self._note(item, secret, envelope_hash, shared=unreached, now=now)
 
