@@ -25,7 +25,6 @@ from qpq.link import imports as _imports  # noqa: F401 (it loads aioquic)
 # isort: split
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from aioquic import tls as library_tls
@@ -45,14 +44,13 @@ from qpq.link.endings import Ending
 from qpq.link.errors import CrowdedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from aioquic.quic.configuration import QuicConfiguration
     from aioquic.quic.packet_builder import QuicPacketBuilder
 
     from qpq.crypto.identity import Identity
-    from qpq.link.aioquic_private_tls import Hooks
-    from qpq.link.ports import Credentials
+    from qpq.link.aioquic_private_tls import Hooks, Trust
 
 FIRST_DESTINATION_BYTES: Final = 8
 """Bytes of the destination a client invents for its first packet (at least 8: RFC 9000 section 7.2)."""
@@ -63,19 +61,6 @@ _PAST = 0.000_001  # seconds
 _EVERY = 4  # packets that want an acknowledgement before one goes out at once
 _TELLING = 8  # packets that wanted an acknowledgement before what was lost of them means something
 _UNANSWERED = 32  # packets without need of acknowledgement that are kept before one is asked for
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """The rules of one ALPN: with ``mutual`` a client must prove its identity by a certificate.
-
-    ``credentials`` are shown instead of the node's own (None: those are), ``window`` the bytes a peer may have
-    under way (None: as for links).
-    """
-
-    mutual: bool
-    credentials: Callable[[], Credentials] | None = None
-    window: int | None = None
 
 
 class _Silence:

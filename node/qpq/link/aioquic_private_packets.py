@@ -20,11 +20,12 @@ from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.connection import QuicConnection, QuicConnectionError, QuicConnectionState, QuicReceiveContext
 from aioquic.quic.crypto import CryptoError  # type: ignore[attr-defined]
 from aioquic.quic.events import StreamDataReceived
-from aioquic.quic.packet import QuicFrameType, QuicPacketType, decode_packet_number
+from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import MAX_ACK_RANGES
 
+from qpq.link.aioquic_private_tls import NUMBER_BYTES, PHASE, TAG_BYTES, open_packet, protect_packet
 from qpq.wire.varint import encode_varint
 
 if TYPE_CHECKING:
@@ -48,14 +49,6 @@ _FORM: Final = 0xC0
 _SHORT: Final = 0x40
 _SPIN: Final = 0x20
 _RESERVED: Final = 0x18
-_PHASE: Final = 2  # the bit's place
-_NUMBER_MASK: Final = 3
-_NUMBER_BYTES: Final = 2
-# Header protection (RFC 9001 section 5.4): the bits of the first byte, and where the sample begins behind the number's.
-_PROTECTED: Final = 0x1F
-_SAMPLE_AT: Final = 4
-_SAMPLE_BYTES: Final = 16
-_TAG_BYTES: Final = 16
 
 
 class PacketConnection(QuicConnection):
@@ -95,7 +88,7 @@ class PacketConnection(QuicConnection):
         space = self._space
         watched = space.ack_eliciting_in_flight
         try:
-            first, payload, number = self._open(data, start, space.expected_packet_number)
+            first, payload, number = open_packet(self._one_rtt, data, start, space.expected_packet_number)
         except CryptoError:
             return
         if number in space.received_packets:
@@ -127,24 +120,6 @@ class PacketConnection(QuicConnection):
             and self._network_paths[0].addr == addr
             and not self._close_pending
         )
-
-    def _open(self, data: bytes, start: int, expected: int) -> tuple[int, bytes, int]:
-        """Return a packet's first byte, payload and number (RFC 9001 section 5.4); raises CryptoError.
-
-        Quick with the keys of this phase and a number as long as those sent here; all others are left to the library.
-        """
-        keys = self._one_rtt.recv
-        sample = data[start + _SAMPLE_AT : start + _SAMPLE_AT + _SAMPLE_BYTES]
-        if len(sample) == _SAMPLE_BYTES and keys.hp is not None and keys.aead is not None:
-            mask = keys.hp._mask(sample)  # noqa: SLF001
-            first = data[0] ^ mask[0] & _PROTECTED
-            if first >> _PHASE & 1 == keys.key_phase and first & _NUMBER_MASK == _NUMBER_BYTES - 1:
-                high, low = data[start] ^ mask[1], data[start + 1] ^ mask[2]
-                number = decode_packet_number(high << 8 | low, 8 * _NUMBER_BYTES, expected)
-                header = b"%c%b%c%c" % (first, data[1:start], high, low)
-                return first, keys.aead.decrypt(data[start + _NUMBER_BYTES :], header, number), number
-        plain, payload, number = self._one_rtt.decrypt_packet(data, start, expected)
-        return plain[0], payload, number
 
     def _note(self, number: int, now: float, *, eliciting: bool, news: bool, watched: int) -> None:
         """Take note of a packet that was read.
@@ -323,12 +298,12 @@ class PacketConnection(QuicConnection):
                 self._pacing_at = loss._pacer.next_send_time(now=now)  # noqa: SLF001
                 if self._pacing_at is not None:
                     break
-            header_bytes = 1 + len(self._peer_cid.cid) + _NUMBER_BYTES
-            room = self._max_datagram_size - header_bytes - _TAG_BYTES
+            header_bytes = 1 + len(self._peer_cid.cid) + NUMBER_BYTES
+            room = self._max_datagram_size - header_bytes - TAG_BYTES
             handlers: list[Any] = []
             payload = self._acknowledgement(handlers, now) if acknowledges else b""
             leans = acknowledges and self.acknowledged()
-            limit = min(room, flight - header_bytes - _TAG_BYTES) - len(payload)
+            limit = min(room, flight - header_bytes - TAG_BYTES) - len(payload)
             data = self._data(handlers, limit) if has_data else b""
             if not handlers:
                 break
@@ -377,27 +352,14 @@ class PacketConnection(QuicConnection):
         self._remote_max_data_used += sender.highest_offset - highest
         return head + frame.data
 
-    def _protect(self, first: int, number: int, payload: bytes) -> bytes:
-        """Return the packet; ``first`` is its first byte."""
-        name, high, low = self._peer_cid.cid, number >> 8 & 0xFF, number & 0xFF
-        header = b"%c%b%c%c" % (first, name, high, low)
-        pair = self._one_rtt
-        keys = pair.send
-        if pair._update_key_requested or keys.aead is None or keys.hp is None:  # noqa: SLF001
-            return pair.encrypt_packet(header, payload, number)
-        sealed = keys.aead.encrypt(payload, header, number)
-        start = _SAMPLE_AT - _NUMBER_BYTES
-        mask = keys.hp._mask(sealed[start : start + _SAMPLE_BYTES])  # noqa: SLF001
-        return b"%c%b%c%c%b" % (first ^ mask[0] & _PROTECTED, name, high ^ mask[1], low ^ mask[2], sealed)
-
     def _seal(
         self, payload: bytes, handlers: list[Any], datagrams: list[tuple[bytes, Any]], *, in_flight: bool, now: float
     ) -> QuicSentPacket:
         """Make the next packet, and a datagram of it."""
         number = self._packet_number
         self._packet_number = number + 1
-        first = _SHORT | (_SPIN if self._spin_bit else 0) | self._one_rtt.key_phase << _PHASE | _NUMBER_BYTES - 1
-        data = self._protect(first, number, payload)
+        first = _SHORT | (_SPIN if self._spin_bit else 0) | self._one_rtt.key_phase << PHASE | NUMBER_BYTES - 1
+        data = protect_packet(self._one_rtt, first, self._peer_cid.cid, number, payload)
         path = self._network_paths[0]
         path.bytes_sent += len(data)
         datagrams.append((data, path.addr))

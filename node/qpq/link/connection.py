@@ -22,8 +22,8 @@ from aioquic.quic.events import (
 from aioquic.quic.packet import QuicErrorCode
 
 from qpq.errors import QpqError
-from qpq.link.aioquic_private import LinkConnection, Trust
-from qpq.link.aioquic_private_tls import Hooks
+from qpq.link.aioquic_private import LinkConnection
+from qpq.link.aioquic_private_tls import Hooks, Trust
 from qpq.link.certificates import sole_identity
 from qpq.link.endings import LIBRARY_FAULTS, Verdict, explain
 from qpq.link.errors import CertificateError

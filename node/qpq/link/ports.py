@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpq.crypto.identity import Identity
-    from qpq.link.aioquic_private import LinkConnection, Trust
+    from qpq.link.aioquic_private import LinkConnection
+    from qpq.link.aioquic_private_tls import Trust
     from qpq.link.connection import Link
     from qpq.link.limits import LinkLimits
     from qpq.link.sources import Local, SockAddr

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from qpq.errors import QpqError
-from qpq.link.aioquic_private import Trust
+from qpq.link.aioquic_private_tls import Trust
 from qpq.link.errors import CertificateError, CrowdedError
 from qpq.link.ports import Notice
 from qpq.link.refusals import Refusal, printable
