@@ -279,9 +279,12 @@ class Endpoint:
         try:
             self._hub.collect()
             self._tell()
+            pressed = self._hub.is_pressed
+            if pressed:
+                self._hub.transmit(self._loop.time())
         finally:
             self._serving = False
-        if self._hub.is_pressed or not self._hub.is_dirty:
+        if pressed or not self._hub.is_dirty:
             self._go_on()
         elif self._wake is None:
             self._wake = self._loop.call_soon(self._go_on)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.mesh.due import Due
+from qpq.mesh.records import RelayInsert
 
 if TYPE_CHECKING:
     from qpq.mesh.collecting import Effects
     from qpq.mesh.due import Timer
     from qpq.mesh.limits import Limits
-    from qpq.mesh.records import RelayInsert
+    from qpq.mesh.records import Relayed
     from qpq.mesh.timers import Timers
 
 
@@ -27,14 +28,14 @@ class Deposits:
         self._limits = limits
         self._timers = timers
         self._effects = effects
-        self._pending: dict[bytes, tuple[float, int, RelayInsert]] = {}
+        self._pending: dict[bytes, tuple[float, int, Relayed, bytes]] = {}
 
-    def add(self, link: int, row: RelayInsert, now: float) -> None:
+    def add(self, link: int, row: Relayed, envelope: bytes, now: float) -> None:
         """Put off storing an envelope that came over a link."""
         at = now + self._limits.deposit_s
         if not self._pending:
             self._timers.set((Due.DEPOSIT, 0), at)
-        self._pending[row.envelope_id] = (at, link, row)
+        self._pending[row.envelope_id] = (at, link, row, envelope)
 
     def unanswered(self, envelope_id: bytes) -> int:
         """Return the link that brought an envelope which has had no answer yet; 0: it has, or is not here."""
@@ -50,8 +51,8 @@ class Deposits:
         pending = self._pending.pop(envelope_id, None)
         if pending is None:
             return False
-        _, link, row = pending
-        self._effects.persist(row)
+        _, link, row, envelope = pending
+        self._effects.persist(_insert(row, envelope))
         self._effects.accept(link, envelope_id)
         return True
 
@@ -62,8 +63,24 @@ class Deposits:
 
     def due(self, _key: int, now: float) -> None:
         """Store what has waited long enough."""
-        for envelope_id, (at, _, _) in tuple(self._pending.items()):
+        for envelope_id, (at, *_) in tuple(self._pending.items()):
             if at > now:
                 self._timers.set((Due.DEPOSIT, 0), at)
                 break
             self.store(envelope_id)
+
+
+def _insert(row: Relayed, envelope: bytes) -> RelayInsert:
+    return RelayInsert(
+        row.envelope_id,
+        envelope,
+        row.sender,
+        row.recipient,
+        row.via,
+        row.urgent,
+        row.ttl,
+        row.born,
+        row.hops,
+        row.max_hops,
+        row.copies,
+    )

@@ -227,20 +227,7 @@ class Relaying:
         self._custody.add(item)
         self._quotas.add(item, self._custody.clock)
         self._effects.count(counters.CUSTODY_TAKEN)
-        operation = RelayInsert(
-            identifier,
-            data,
-            row.sender,
-            row.recipient,
-            row.via,
-            row.urgent,
-            row.ttl,
-            row.born,
-            row.hops,
-            row.max_hops,
-            row.copies,
-        )
-        self._deposits.add(link.number, operation, now)
+        self._deposits.add(link.number, row, data, now)
         self._sending.start(item, envelope, now)
         if item.place is not Place.FLYING or item.way is Way.SPRAY:
             self._deposits.store(identifier)

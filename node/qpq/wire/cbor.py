@@ -41,7 +41,8 @@ _UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
 _INLINE = 24  # arguments below stand in the initial byte
 _ONE, _TWO, _FOUR, _EIGHT, _INDEFINITE = 24, 25, 26, 27, 31
 _FALSE, _TRUE = 20, 21
-_BYTES_0, _BYTES_ONE = 0x40, 0x58  # initial bytes of byte strings: length inline (up to 0x57), length in one byte
+_UINT_FOUR = 0x1A  # the initial byte of an integer of four bytes
+_BYTES_0, _BYTES_ONE, _BYTES_TWO = 0x40, 0x58, 0x59  # of byte strings: length inline (up to 0x57), in one byte, in two
 
 _HEAD1 = Struct(">BB").pack
 _HEAD2 = Struct(">BH").pack
@@ -240,7 +241,7 @@ class _Reader:
         self.items_left -= items
 
     def _array(self, count: int, depth: int) -> list[Value]:
-        # Small integers and strings of up to 255 bytes, most of every frame, are read without a call.
+        # Integers that are small or of four bytes, and strings, nearly all of every frame, are read without a call.
         data, position, end = self.data, self.position, len(self.data)
         items: list[Value] = []
         append = items.append
@@ -256,6 +257,13 @@ class _Reader:
             elif _BYTES_0 <= initial < _BYTES_ONE:
                 start = position + 1
                 position = start + initial - _BYTES_0
+            elif initial == _BYTES_TWO and position + 2 < end and data[position + 1]:
+                start = position + 3
+                position = start + (data[position + 1] << 8 | data[position + 2])
+            elif initial == _UINT_FOUR and position + 4 < end and (data[position + 1] or data[position + 2]):
+                append(int.from_bytes(data[position + 1 : position + 5], "big"))
+                position += 5
+                continue
             else:
                 self.position = position
                 append(self.item(depth))
