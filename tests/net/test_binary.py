@@ -12,6 +12,8 @@ import pytest
 from netns import Lab
 from node import Node, wait_for
 
+from qpq.errors import QpqError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -99,6 +101,33 @@ def test_the_binary_and_the_real_packages_form_one_network(pair: tuple[Node, Nod
     assert "for anna alone" not in theirs.texts()
 
 
+def test_sessions_padding_safety_numbers_and_blocking_go_over_binary_and_packages_alike(
+    pair: tuple[Node, Node],
+) -> None:
+    people = [field(node.ask("mesh.identity"), "user_id") for node in pair]
+    shown = [field(node.ask("verify", peer=other), "number") for node, other in zip(pair, people[::-1], strict=True)]
+    assert shown[0] == shown[1]
+    for node, other in zip(pair, people[::-1], strict=True):
+        assert field(node.ask("verify", peer=other, number=shown[0]), "trust") == "verified"
+        with pytest.raises(QpqError, match="THE NUMBERS DIFFER"):
+            node.ask("verify", peer=other, number="12345" * 12)
+        node.ask("privacy", setting="padding", value="on")
+    for sender, recipient, person in ((*pair, people[1]), (*pair[::-1], people[0])):
+        for number in range(3):
+            message = sender.send(person, f"{number} from {sender.name}, padded")
+            wait_for("the receipt is back", lambda s=sender, m=message: s.state(m) == "delivered", SLOW)  # type: ignore[misc]
+        rows = sender.ask("mesh.outbox")
+        assert isinstance(rows, list)
+        assert {row["post_quantum"] for row in rows} == {True}  # type: ignore[index,call-overload]
+        assert recipient.texts() == [f"{number} from {sender.name}, padded" for number in range(3)]
+        assert int(field(sender.ask("privacy"), "padded_messages")) >= 3
+    for sender, recipient in (pair, pair[::-1]):
+        recipient.ask("mesh.block", peer=people[pair.index(sender)])
+        sender.send(people[pair.index(recipient)], "not wanted")
+        wait_for("it is refused", lambda r=recipient: refused(r), SLOW)  # type: ignore[misc]
+        assert "not wanted" not in recipient.texts()
+
+
 def test_the_binary_keeps_identity_and_messages_over_a_restart(pair: tuple[Node, Node]) -> None:
     ours, theirs = pair
     before = theirs.identity()
@@ -151,6 +180,17 @@ def test_avahi_browse_on_another_machine_sees_the_binary_until_it_ends(
         assert f'"id={binary.identity()}"' in seen.text
         assert binary.stop() == 0
         wait_for("the goodbye", lambda: not there.browse(), SLOW)
+
+
+def field(answer: object, name: str) -> str:
+    """Return one field of an answer, as text."""
+    assert isinstance(answer, dict), answer
+    return str(answer[name])
+
+
+def refused(node: Node) -> bool:
+    """Return whether the node has refused a message of somebody who is blocked."""
+    return bool(node.counter("transfer.refused_blocked"))
 
 
 def users(node: Node) -> set[str]:
