@@ -13,7 +13,7 @@ from qpq.mesh import events
 from qpq.mesh.candidates import Candidates
 from qpq.mesh.controls import Control
 from qpq.mesh.core import Core
-from qpq.mesh.custody import MAX_GIVEN, Place
+from qpq.mesh.custody import MAX_GIVEN, MAX_TRIED, Place
 from qpq.mesh.effects import Count, Persist, SendEnvelope, SendFrame, SetTimer
 from qpq.mesh.events import Via
 from qpq.mesh.flooded import cost_of
@@ -278,7 +278,7 @@ def check_caps(core: Core) -> None:
     assert len(core._giving._owed) <= LIMITS.keys_owed
     assert len(core._relaying.proofs) <= LIMITS.proofs + LIMITS.proofs // 4
     assert set(core._relaying._ingress) == set(core._served._by_link)
-    assert all(len(item.given) <= MAX_GIVEN and len(item.tried) <= MAX_GIVEN for item in core._custody.items())
+    assert all(len(item.given) <= MAX_GIVEN and len(item.tried) <= MAX_TRIED for item in core._custody.items())
     windows = core._sending._windows.all()
     assert {window.number for window in windows} == set(core._served._by_link)
     flying = {key for window in windows for key in window.flying}

@@ -171,6 +171,7 @@ def caps_hold(router: Router) -> None:
     sizes: list[tuple[Any, int]] = [
         (router.routing._routes, LIMITS.routes),
         (router.routing._scores._deficits, LIMITS.scores),
+        (router.routing._scores._proven, LIMITS.scores),
         (queries._askers, LIMITS.askers),
         (queries._answered, LIMITS.askers),
         (queries._asked, LIMITS.asked),

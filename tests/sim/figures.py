@@ -274,6 +274,7 @@ def _over_caps(host: Host) -> int:
         (len(core._flooding._awaiting._missing), limits.missing_ids),
         (len(core._routing._routes), limits.routes),
         (len(core._routing._scores._deficits), limits.scores),
+        (len(core._routing._scores._proven), limits.scores),
         (len(queries._askers), limits.askers),
         (len(queries._answered), limits.askers),
         (len(queries._asked), limits.asked),

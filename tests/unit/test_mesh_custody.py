@@ -29,7 +29,7 @@ from test_mesh_relaying import (
 from cores import FullError, World, plain_world
 from qpq.crypto.identity import Address, Identity, SecretIdentity
 from qpq.mesh import events
-from qpq.mesh.custody import MAX_GIVEN, Custody, Held, Place
+from qpq.mesh.custody import MAX_GIVEN, MAX_TRIED, Custody, Held, Place
 from qpq.mesh.due import Due
 from qpq.mesh.effects import Persist, SendFrame, State
 from qpq.mesh.flooded import cost_of
@@ -214,9 +214,10 @@ def test_only_so_many_neighbours_are_remembered_for_an_envelope() -> None:
     assert not one.give(peers[-1])
     assert one.given == tuple(peers[-MAX_GIVEN:])
     assert one.unsure
+    peers = [Identity(bytes([n]) * 32) for n in range(MAX_TRIED + 2)]
     for peer in (*peers, peers[-1], None):
         one.tire(peer)
-    assert one.tried == tuple(peers[-MAX_GIVEN:])
+    assert one.tried == tuple(peers[-MAX_TRIED:])
 
 
 def test_what_is_gone_does_not_pile_up_among_the_expiries() -> None:

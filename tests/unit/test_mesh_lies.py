@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from test_mesh_custody import ONE, TWO, item, proof
 from test_mesh_relaying import DAY, answers, black_hole, core, envelope, give, graph, held, link
 from test_mesh_routing import net
@@ -15,7 +16,9 @@ from qpq.mesh.custody import Held, Place, Way
 from qpq.mesh.effects import SendFrame
 from qpq.mesh.flooded import cost_of
 from qpq.mesh.limits import Limits
+from qpq.mesh.moving import Moving
 from qpq.mesh.quotas import Quotas
+from qpq.mesh.routes import rank
 from qpq.mesh.scores import Scores
 from qpq.wire.envelope import sign_envelope
 from qpq.wire.frames import CustodyCode, Receipt
@@ -23,8 +26,6 @@ from qpq.wire.frames_mesh import Query
 from qpq.wire.query import sign_query
 
 if TYPE_CHECKING:
-    import pytest
-
     from cores import Node, World
     from qpq.wire.envelope import Envelope
 
@@ -111,6 +112,62 @@ def test_doubts_are_forgotten_with_the_neighbour() -> None:
     assert scores.doubt(A, 0.0) > 1
     scores.note(B, good=False)
     assert scores.doubt(A, 0.0) == 1
+
+
+def test_a_neighbour_that_proved_itself_goes_before_names_of_which_nothing_is_known_where_most_fail() -> None:
+    scores, failing = Scores(Limits()), [SecretIdentity(bytes([number]) * 32).identity for number in range(10, 14)]
+    scores.note(B, good=True)
+    assert scores.weighed(16, A, 0.0) == 16, "where nobody has failed a stranger is as good"
+    scores.note(failing[0], good=False)
+    assert scores.weighed(16, A, 0.0) == 16, "nor where one has"
+    for peer in failing[1:]:
+        scores.note(peer, good=False)
+    assert scores.weighed(64, B, 0.0) < scores.weighed(16, A, 0.0) < scores.weighed(16, failing[0], 0.0)
+    for _ in range(2):
+        scores.note(B, good=False)
+    assert scores.weighed(16, A, 0.0) == 16, "where nobody proves anything strangers are to be tried"
+    assert scores.of(failing[0], 0.0) == pytest.approx(0.7)
+    assert scores.of(failing[0], 36_000.0) == 1.0
+    assert failing[0] not in scores._deficits, "what is forgiven takes no place"
+
+
+def test_a_way_that_could_be_a_loop_goes_before_one_that_is_known_to_lead_nowhere() -> None:
+    made, routers = net("ax", "xd", "ab", "bc", "cd", "be", "ef")
+    user, one = routers["d"].user, routers["a"]
+    destination = one.routing._routes.get(user)
+    assert destination is not None
+    assert one.hops(user) == ("x", "b")
+    destination.limit = rank(destination.announce, 32)  # as after x had told that it is next to it
+    assert one.hops(user) == ("x", "b")
+    one.do(lambda: one.routing.score(routers["b"].identity, True, made.now))
+    one.do(lambda: one.routing.score(routers["x"].identity, False, made.now))
+    assert one.hops(user) == ("x", "b"), "once may be chance"
+    for _ in range(4):
+        one.do(lambda: one.routing._scores.note(routers["x"].identity, good=False))
+    for peer in (A, B):
+        one.do(lambda peer=peer: one.routing._scores.note(peer, good=False))
+    assert one.hops(user) == ("b", "x")
+
+
+def test_dozens_that_take_a_message_and_pass_nothing_on_cost_less_than_a_wait_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    liars = "efghijklmnopqrstuvw"
+    edges = " ".join(f"a{liar} {liar}d" for liar in liars)
+    world, nodes = graph(f"{edges} ab bc cd", target_links=2 * len(liars))
+    first, last = nodes["a"], nodes["d"]
+    whole, mine = Moving.start, [core(nodes[liar])._sending._moving for liar in liars]
+
+    def start(self: Moving, *args: object) -> None:
+        if not any(self is one for one in mine):
+            whole(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Moving, "start", start)
+    world.send(first, last.user.address)
+    assert not reached(world, last, 10.0)
+    assert reached(world, last, 25.0), "19 waits for a receipt are 75 s"
+    world.send(first, last.user.address)
+    assert reached(world, last, 1.0), "what it learned serves the next message"
 
 
 # --- lies about envelopes ----------------------------------------------------------------------------------

@@ -15,7 +15,9 @@ _SLACK = 64
 """Envelopes that are gone stay on the heap of expiries until there are more of them than this and the live ones."""
 
 MAX_GIVEN = 16
-"""Neighbours remembered for one envelope; of more only the latest count."""
+"""Neighbours remembered as having one envelope; of more only the latest count."""
+MAX_TRIED = 64
+"""Neighbours remembered as tried in vain with one envelope; where more of them lead nowhere, all begins again."""
 
 
 class Place(IntEnum):
@@ -141,7 +143,7 @@ class Held:
     def tire(self, peer: Identity | None) -> None:
         """Note a neighbour that is not to be tried again for now."""
         if peer is not None and peer not in self.tried:
-            self.tried = (*self.tried[-MAX_GIVEN + 1 :], peer)
+            self.tried = (*self.tried[-MAX_TRIED + 1 :], peer)
 
 
 class Lane:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from qpq.mesh.timers import Timers
     from qpq.mesh.users import Users
 
+_LOOP = 16
+"""What a way costs more that could close a loop: it is tried after all others but those of which much is known that
+speaks against them, as it would be where these say that they are next to everybody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hop:
@@ -108,10 +112,10 @@ class Routing:
     def next_hops(self, address: Address, now: float) -> tuple[Hop, ...]:
         """Return the neighbours that lead to an address or a node's id, the best first.
 
-        In front are those that serve it, then those that can close no loop, then the others; each
-        by cost, in which the neighbour's score is.
+        In front are those that serve it, then the others; each by cost, in which the neighbour's score is, and
+        whether it could close a loop.
         """
-        ways: dict[int, tuple[bool, bool, float, bool, Hop]] = {}
+        ways: dict[int, tuple[bool, float, bool, Hop]] = {}
         destination = self._routes.find(address)
         if destination is not None:
             destination.used = now
@@ -119,13 +123,13 @@ class Routing:
                 if destination.valid(offer):
                     hop = self._hop(link, offer.hops + 1, offer.cost)
                     weighed = self._scores.weighed(hop.cost, hop.peer, now)
-                    infeasible = not destination.feasible(offer)
-                    ways[link] = (offer.hops > 0, infeasible, weighed, link != destination.chosen, hop)
+                    loop = 1 if destination.feasible(offer) else _LOOP
+                    ways[link] = (offer.hops > 0, weighed * loop, link != destination.chosen, hop)
         served = self._served.link_for(address)
         if served is not None and served not in ways and served in self._routes.costs:
             hop = self._hop(served, 1, 0)
-            ways[served] = (False, False, self._scores.weighed(hop.cost, hop.peer, now), True, hop)
-        return tuple(way[4] for way in sorted(ways.values(), key=_preference))
+            ways[served] = (False, self._scores.weighed(hop.cost, hop.peer, now), True, hop)
+        return tuple(way[3] for way in sorted(ways.values(), key=_preference))
 
     def distance(self, address: Address) -> int:
         """Return how many links the route to an address has; 0: there is none."""
@@ -218,5 +222,5 @@ class Routing:
         return Hop(link, self.telling.neighbours[link].peer, hops, cost + self._routes.costs[link])
 
 
-def _preference(way: tuple[bool, bool, float, bool, Hop]) -> tuple[bool, bool, float, bool, int]:
-    return *way[:4], way[4].link
+def _preference(way: tuple[bool, float, bool, Hop]) -> tuple[bool, float, bool, int]:
+    return *way[:3], way[3].link

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from qpq.mesh.custody import Way
+from qpq.mesh.custody import MAX_TRIED, Way
 from qpq.mesh.due import Due
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MAX_DOUBLINGS = 32
 _FOR_NEWCOMERS = 2
 """Copies kept for neighbours that come later: who is always here meets the same nodes, who moves meets others."""
+_PATIENT, _HASTE = 2, 2
+"""So many neighbours have their whole time for a receipt, the next ones half of it, a quarter: after that many in vain
+the rest may lie too, and there may be dozens of those. At most so many halvings."""
 _MAX_WANTS = 9
 """Doublings of the wait before a route is asked for again; the search ends where nobody does for an hour."""
 
@@ -122,7 +125,9 @@ class Ways:
 
         The mesh is asked anew, and neighbours that offer none may know better; then all begins again, more slowly.
         """
-        if not hops or not item.failures or any(hop.peer not in item.tried for hop in hops):
+        if not hops or not item.failures:
+            return
+        if len(item.tried) < MAX_TRIED and any(hop.peer not in item.tried for hop in hops):
             return
         if not item.astray:
             item.astray = True
@@ -133,12 +138,16 @@ class Ways:
             item.tried = ()
 
     def patience(self, item: Held, now: float) -> float:
-        """Return the wait for a receipt: so much a hop, doubling whenever all routes have been tried in vain."""
+        """Return the wait for a receipt: so much a hop, doubling whenever all routes have been tried in vain.
+
+        It is shorter where several in a row have been; a receipt that comes late counts all the same.
+        """
         limits = self._limits
         routes = self._routing.next_hops(item.recipient, now)
         hops = next((hop.hops for hop in routes if hop.peer == item.peer), routes[0].hops + 2 if routes else 1)
         wait = (limits.receipt_s + limits.receipt_hop_s * hops) * 2.0 ** min(item.rounds, _MAX_DOUBLINGS)
-        return self._chance.stretch(min(wait, limits.receipt_max_s))
+        haste = min(max(len(item.tried) + 1 - _PATIENT, 0), _HASTE)
+        return self._chance.stretch(min(wait, limits.receipt_max_s) * 0.5**haste)
 
     def wait(self, destination: Destination, now: float) -> None:
         """Note that something for a recipient cannot go anywhere now."""
