@@ -17,7 +17,7 @@ from qpq.wire.capnp_view import capability_at, root
 from qpq.wire.rpc import RpcConnection
 from qpq.wire.rpc_codec import decode_message, encode_message
 from qpq.wire.rpc_errors import RpcError, RpcProtocolError
-from qpq.wire.rpc_events import Called, Own, Pipelined, Remote, Returned
+from qpq.wire.rpc_events import Called, Own, Pipelined, Promise, Remote, Returned
 from qpq.wire.rpc_limits import RpcLimits
 from qpq.wire.rpc_messages import Failure
 
@@ -66,12 +66,13 @@ def rpc_message(data: bytes) -> None:
 
 
 def rpc(data: bytes) -> None:
-    """Let a stream of bytes into a connection that answers, asks and hands out capabilities of its own."""
+    """Let bytes into a connection that answers, asks and hands out capabilities of its own, some settled too late."""
     connection = RpcConnection(Own(0), LIMITS)
     first = connection.bootstrap()
     connection.call(Pipelined(first, (0,)), 1, 1)
+    late: list[Promise] = []
     for at in range(0, len(data), 512):
-        _play(connection, connection.receive(data[at : at + 512]))
+        _play(connection, connection.receive(data[at : at + 512]), late)
         tables = connection._caps, connection._answers, connection._questions
         assert len(tables[0].exports) <= LIMITS.exports
         assert len(tables[0].imports) <= LIMITS.imports
@@ -80,13 +81,18 @@ def rpc(data: bytes) -> None:
         assert tables[1]._held >= 0
     connection.end("over")
     assert not connection.is_open
+    connection.events()
+    for promise in late:
+        connection.resolve(promise, Own(2))
+    connection.finish(first)
+    assert connection.events() + connection.tick(1e9) == [], "nothing follows the end"
 
 
-def _play(connection: RpcConnection, events: list[Any]) -> None:
+def _play(connection: RpcConnection, events: list[Any], late: list[Promise]) -> None:
     while events:
         for event in events:
             if isinstance(event, Called):
-                _answer(connection, event)
+                _answer(connection, event, late)
             elif isinstance(event, Returned):
                 for cap in event.caps:
                     if isinstance(cap, Remote):
@@ -96,7 +102,7 @@ def _play(connection: RpcConnection, events: list[Any]) -> None:
     connection.data_to_send()
 
 
-def _answer(connection: RpcConnection, call: Called) -> None:
+def _answer(connection: RpcConnection, call: Called, late: list[Promise]) -> None:
     kind = call.method % 5
     if kind == 0:
         connection.answer(call.answer, call.content, call.caps)
@@ -108,6 +114,9 @@ def _answer(connection: RpcConnection, call: Called) -> None:
         promise = connection.promise()
         connection.answer(call.answer, CAPABILITY_ROOT, (promise,))
         connection.resolve(promise, call.caps[0] if call.caps else Own(1))
+    elif kind == 4:
+        late.append(connection.promise())
+        connection.answer(call.answer, CAPABILITY_ROOT, (late[-1],))
     for cap in call.caps[::2]:
         connection.release(cap)
 
