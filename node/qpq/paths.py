@@ -13,6 +13,8 @@ OPENWRT_DATA_DIR = "/etc/qpq"
 OPENWRT_RUN_DIR = "/var/run/qpq"
 """In RAM: making a socket on flash would be a write at every start."""
 SOCKET_NAME = "qpq.sock"
+_SHARED = "share/qpq/schemas"
+"""Where pyproject.toml has pip put them, below the prefix."""
 
 
 def default_data_dir(environ: Mapping[str, str], *, uid: int | None = None, mark: str = OPENWRT_MARK) -> str:
@@ -40,6 +42,12 @@ def default_socket(data_dir: str, environ: Mapping[str, str]) -> str:
 
 
 def schema_file(name: str) -> str:
-    """Return the path of an interface's schema beside the source; its name where the program has no files."""
+    """Return the path of an interface's schema: in the tree, or where pip has put it; its name in one without files."""
     source = globals().get("__file__")
-    return name if source is None else os.path.abspath(f"{source}/../../../schemas/{name}")
+    if source is None:
+        return name
+    packages = os.path.dirname(os.path.dirname(os.path.abspath(source)))
+    # Beside the package in the tree; below an environment's prefix; below a folder of packages (pip's --target).
+    places = [f"{packages}/{way}" for way in ("../schemas", f"../../../{_SHARED}", _SHARED)]
+    found = next((place for place in places if os.path.exists(f"{place}/{name}")), places[0])
+    return os.path.abspath(f"{found}/{name}")
