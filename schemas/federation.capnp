@@ -23,7 +23,7 @@ interface FederationService {
     ) -> (seq :UInt64);        # the receiver's own custody number
 
   relayBatchEnqueue @1 (
-      recipientKeys :List(Data),
+      recipientKeys :List(Data),  # what relays of this project carry is for one recipient; several are refused
       payload :Data,
       channelId :Data,
       version :UInt16,

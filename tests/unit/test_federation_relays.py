@@ -184,8 +184,8 @@ def test_the_six_methods_are_bound_to_what_there_is() -> None:
             assert one.uint("seq") == 1
             values = enqueue(envelope("anna", "ben", 2))
             del values["recipientKey"]
-            many = await ask(aachen, B, "relayBatchEnqueue", recipientKeys=[ben], **values)
-            assert many.uints("seqs") == [2]
+            many = await ask(aachen, B, "relayBatchEnqueue", recipientKeys=[ben, ben], **values)
+            assert many.uints("seqs") == [2, 2]
             assert berlin.numbers() == [1, 2]
 
     run(scenario)
@@ -231,7 +231,7 @@ def test_a_batch_has_bounds_and_is_refused_whole() -> None:
         values = enqueue(LIE)
         del values["recipientKey"]
         async with domains(aachen, berlin):
-            for keys in ([], [bytes(32)] * 65, [secret("carl").address]):
+            for keys in ([], [bytes(32)] * 65, [secret("carl").address], [secret("ben").address, bytes(32)]):
                 with pytest.raises(CallFailed):
                     await ask(aachen, B, "relayBatchEnqueue", recipientKeys=keys, **values)
             assert not berlin.took

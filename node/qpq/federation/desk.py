@@ -96,10 +96,12 @@ class Desk:
         return {"seq": await self._enqueue(caller, params, params.data("recipientKey"))}
 
     async def relay_batch_enqueue(self, caller: str, params: Fields) -> Values:
-        """@1: the same for several recipients of one payload, in their order; all are refused where one is."""
+        """@1: the same for recipients of one payload, in their order; here each is for one, named once or more."""
         keys = params.datas("recipientKeys")
         if not 1 <= len(keys) <= MAX_BATCH:
             raise CallFailed(f"{len(keys)} recipients; 1 to {MAX_BATCH} are allowed")
+        if len(set(keys)) > 1:  # before the first has got what the others are refused
+            raise CallFailed("each payload is sealed for one recipient: hand over what each is to get by itself")
         return {"seqs": [await self._enqueue(caller, params, key) for key in keys]}
 
     async def proxy_fetch_key_package(self, caller: str, params: Fields) -> Values:
