@@ -76,6 +76,33 @@ class Books(Parts):
         self.written.append(list(operations))
 
 
+class Early(Parts):
+    """A core that lets a frame leave from within the handling of an event, and links that are told to hurry."""
+
+    def hasten(self, early: Any) -> None:
+        self.early = early
+
+    def handle(self, event: Any, _now: float) -> list[object]:
+        assert self.early(event)
+        return [effects.SendFrame(1, cast("Any", "later"))]
+
+    def hurry(self) -> None:
+        self.queued.append("hurry")
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_a_frame_that_hangs_on_nothing_leaves_before_the_event_is_dealt_with(group: bool) -> None:
+    parts = cast("Any", Early(None))
+
+    async def put() -> None:
+        shell = Shell(parts, parts, parts, parts, group=group)
+        shell.put(cast("Any", effects.SendFrame(1, cast("Any", "early"))))
+        shell.flush()
+
+    asyncio.run(put())
+    assert parts.queued == ["early", "hurry", "later"]
+
+
 def late(*operations: str) -> Persist:
     return Persist(cast("Any", operations), prompt=False)
 

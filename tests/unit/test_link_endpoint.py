@@ -320,6 +320,29 @@ def test_a_queued_frame_leaves_when_its_caller_says_so() -> None:
     run(scenario)
 
 
+def test_what_answers_the_last_of_the_events_leaves_from_within_it() -> None:
+    async def scenario() -> None:
+        async with stations("anna", "ben") as (anna, ben):
+            up, there = await link(anna, ben)
+            sent: list[int] = []
+
+            def answer(event: Event) -> None:
+                if isinstance(event, FrameReceived):
+                    assert ben.endpoint.queue(there.link, PING)
+                    ben.endpoint.hurry()
+                    sent.append(ben.endpoint.links()[0].sent_bytes)
+
+            ben.answer = answer
+            anna.endpoint.send_many(up.link, (PING, PING))
+            await anna.some(FrameReceived, 2)
+            assert sent[0] < sent[1], "the first waits for the second, whose frame leaves at once with it"
+            ben.endpoint.queue(there.link, PING)
+            ben.endpoint.hurry()
+            assert ben.endpoint.links()[0].sent_bytes == sent[1], "nothing has come in: it waits for transmit"
+
+    run(scenario)
+
+
 def test_a_link_that_ends_by_what_was_queued_is_told_of() -> None:
     async def scenario() -> None:
         async with stations("anna", "ben", limits=LinkLimits(send_buffer=1)) as (anna, ben):

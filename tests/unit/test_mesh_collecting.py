@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from cores import plain_pair
 from qpq.mesh.collecting import Effects
 from qpq.mesh.effects import Count, Persist, SendFrame, State, StateChanged
@@ -38,6 +40,17 @@ def test_a_note_joins_what_is_written_at_once() -> None:
     effects.persist(STONE)
     effects.after(Count("n"))
     assert effects.take() == [Persist((STONE, STATE)), Count("n")]
+
+
+@pytest.mark.parametrize(("alone", "taken"), [(True, True), (True, False), (False, True)])
+def test_a_receipt_that_answers_alone_leaves_early_if_somebody_takes_it(alone: bool, taken: bool) -> None:
+    early: list[SendFrame] = []
+    effects = Effects()
+    effects.early = lambda effect: early.append(effect) or taken  # type: ignore[func-returns-value]
+    effects.pass_back(1, b"s" * 16, b"h" * 32, alone=alone)
+    sent = SendFrame(1, Receipt(((b"s" * 16, b"h" * 32),)))
+    assert early == ([sent] if alone else [])
+    assert effects.take() == ([] if alone and taken else [sent])
 
 
 def test_a_receipt_is_told_before_it_is_written_since_it_proves_itself() -> None:

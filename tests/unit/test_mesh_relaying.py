@@ -221,6 +221,32 @@ def test_a_receipt_is_short_where_it_is_the_first_answer_and_whole_where_another
         assert receipt.answers is short
 
 
+def test_what_is_only_passed_on_may_leave_before_the_books_are_kept() -> None:
+    world, (first, relay, last) = line(3)
+    early: list[SendFrame] = []
+    core(relay).hasten(lambda effect: early.append(effect) is None)
+    made = envelope(last.user.address)
+    assert frames(give(world, relay, first, made)) == []
+    assert frames(prove(world, relay, last, made)) == []
+    assert [(effect.link, type(effect.frame)) for effect in early] == [
+        (link(relay, last), Transfer),
+        (link(relay, first), Receipt),
+    ]
+    assert holders(world) == []
+
+
+def test_what_is_made_here_leaves_behind_its_row() -> None:
+    world, (first, relay, last) = line(3)
+    for node in (first, relay, last):
+        core(node).hasten(lambda _effect: False)
+    early: list[SendFrame] = []
+    core(first).hasten(lambda effect: early.append(effect) is None)
+    message = world.send(first, last.user.address)
+    world.run(1.0)
+    assert state(first, message)[0] is State.DELIVERED
+    assert early == []
+
+
 def test_envelopes_are_stored_each_in_its_time() -> None:
     world, (first, relay, last) = line(3)
     one, two = (envelope(last.user.address, text=text) for text in "ab")

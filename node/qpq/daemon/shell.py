@@ -74,6 +74,10 @@ class Links(Protocol):
         """Put what is queued on the wire now."""
         ...
 
+    def hurry(self) -> None:
+        """Do so where one thing alone has come in, and nothing more is known to be on its way out."""
+        ...
+
 
 class Watcher(Protocol):
     """Who is told what people may want to see."""
@@ -110,6 +114,7 @@ class Shell:
     def __init__(self, core: Core, store: Store, links: Links, watcher: Watcher, *, group: bool) -> None:
         self.counters: dict[str, int] = {}
         self._core = core
+        core.hasten(self._early)
         self._store = store
         self._links = links
         self._group = group
@@ -229,6 +234,12 @@ class Shell:
                     self._write_late(effect)
                 elif not stored and not self._persist(effect):
                     break
+
+    def _early(self, effect: SendFrame) -> bool:
+        """Send a frame from within the core's handling of an event."""
+        self._links.queue(effect.link, effect.frame)
+        self._links.hurry()
+        return True
 
     def _write_late(self, effect: Persist) -> None:
         self._late += effect.operations

@@ -175,6 +175,11 @@ class Endpoint:
             if self._hub.events:
                 self._soon()
 
+    def hurry(self) -> None:
+        """Put what was queued on the wire from within an event, if that is the last of those that came together."""
+        if self._serving and not self._crowded and not self._hub.events:
+            self._hub.transmit(self._loop.time())
+
     def kick(self) -> None:
         """Addresses of this machine have changed: ask every peer for an answer."""
         self._hub.kick()

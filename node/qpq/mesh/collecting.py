@@ -36,9 +36,11 @@ class Effects:
         "_passed",
         "_proofs",
         "_returned",
+        "early",
     )
 
     def __init__(self) -> None:
+        self.early: Callable[[SendFrame], bool] | None = None
         self._clear()
 
     def do(self, effect: Effect) -> None:
@@ -81,9 +83,14 @@ class Effects:
         """Add a receipt of another's; anybody can check it, so it need not wait."""
         self._passed.setdefault(link, []).append((secret, envelope_hash))
 
-    def pass_back(self, link: int, secret: bytes, envelope_hash: bytes) -> None:
-        """Do the same where it is the first answer to an envelope that came over this link."""
-        self._returned.setdefault(link, []).append((secret, envelope_hash))
+    def pass_back(self, link: int, secret: bytes, envelope_hash: bytes, *, alone: bool) -> None:
+        """Do the same where it is the first answer to an envelope that came over this link; ``alone`` it leaves now."""
+        if not alone or not self.hasten(SendFrame(link, _confirmation(((secret, envelope_hash),)))):
+            self._returned.setdefault(link, []).append((secret, envelope_hash))
+
+    def hasten(self, effect: SendFrame) -> bool:
+        """Let a frame that hangs on nothing leave at once, before the event is dealt with; whether it has."""
+        return self.early is not None and self.early(effect)
 
     @property
     def persists(self) -> bool:

@@ -123,6 +123,10 @@ class Core:
         self._set_timer()
         return self._effects.take()
 
+    def hasten(self, early: Callable[[SendFrame], bool]) -> None:
+        """Have ``early`` called within ``handle`` with frames that hang on nothing; it says whether it took one."""
+        self._effects.early = early
+
     # --- what the caller may ask ---------------------------------------------------------------------
 
     def peers(self, now: float) -> tuple[PeerRow, ...]:

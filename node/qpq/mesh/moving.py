@@ -199,12 +199,14 @@ class Moving:
         if not item.urgent and item.turn > self._custody.clock:
             self._custody.clock = item.turn
         window.fly(item)
-        patience = self._ways.patience(item, now) if item.way is Way.ROUTE else self._limits.answer_s
-        self._timers.set((Due.ANSWER, item.envelope_id), now + patience)
-        self._effects.count(counters.MESSAGE_SENT)
         age = max(0, int(self._clock.life(now)) - item.born)
         if fresh is not None and fresh[0] is item:
-            self._effects.after(SendFrame(window.number, Transfer(item.hops, copies, age, fresh[1])))
+            sent = SendFrame(window.number, Transfer(item.hops, copies, age, fresh[1]))
+            if item.own or not self._effects.hasten(sent):
+                self._effects.after(sent)
         else:
             self._deposits.store(item.envelope_id)
             self._effects.after(SendEnvelope(window.number, item.envelope_id, item.hops, copies, age))
+        patience = self._ways.patience(item, now) if item.way is Way.ROUTE else self._limits.answer_s
+        self._timers.set((Due.ANSWER, item.envelope_id), now + patience)
+        self._effects.count(counters.MESSAGE_SENT)

@@ -226,9 +226,9 @@ class Relaying:
         item = _held(row)
         self._custody.add(item)
         self._quotas.add(item, self._custody.clock)
-        self._effects.count(counters.CUSTODY_TAKEN)
+        self._sending.start(item, envelope, now)  # what follows need not hold it up
         self._deposits.add(link.number, row, data, now)
-        self._sending.start(item, envelope, now)
+        self._effects.count(counters.CUSTODY_TAKEN)
         if item.place is not Place.FLYING or item.way is Way.SPRAY:
             self._deposits.store(identifier)
 
@@ -246,11 +246,12 @@ class Relaying:
 
     def receipt(self, link: Link, receipt: Receipt, now: float) -> None:
         """Take proofs of delivery from a neighbour."""
+        alone = len(receipt.proofs) == 1  # so nothing is known to share a frame with it
         for secret, envelope_hash in receipt.proofs:
             identifier = receipt_id(secret, envelope_hash)
             item = self._custody.get(identifier)
             if item is not None:
-                self.proven(item, secret, envelope_hash, link.peer, now)
+                self.proven(item, secret, envelope_hash, link.peer, now, alone=alone)
             elif self._posting.confirmed_late(identifier):
                 continue
             elif (
@@ -267,12 +268,21 @@ class Relaying:
             else:
                 self._effects.count(counters.RECEIPT_UNKNOWN)
 
-    def proven(self, item: Held, secret: bytes, envelope_hash: bytes, peer: Identity | None, now: float) -> None:
+    def proven(
+        self,
+        item: Held,
+        secret: bytes,
+        envelope_hash: bytes,
+        peer: Identity | None,
+        now: float,
+        *,
+        alone: bool = False,
+    ) -> None:
         """End the stay of an envelope, and tell all who may have it but ``peer``, which told (None: read here)."""
         keepers = {*item.given, *((item.via,) if item.via is not None else ())} - {peer}
         if keepers or not item.own or self._sending.spread(item, peer):
             back = self._deposits.unanswered(item.envelope_id)
-            self._tell(item, secret, envelope_hash, keepers, now, pass_on=self._effects.pass_on, back=back)
+            self._tell(item, secret, envelope_hash, keepers, now, pass_on=self._effects.pass_on, back=back, alone=alone)
         if item.mark is not None:
             self._sessions.proven(item.sender, item.recipient, item.mark)
         if isinstance(item, Outgoing):
@@ -294,6 +304,7 @@ class Relaying:
         *,
         pass_on: Callable[[int, bytes, bytes], None],
         back: int = 0,
+        alone: bool = False,
     ) -> None:
         """Pass a receipt on to who keeps an envelope (over ``back`` as its answer), and keep it for the others."""
         unreached = item.unsure
@@ -302,8 +313,10 @@ class Relaying:
             if number is None:
                 unreached = True
             else:
-                tell = self._effects.pass_back if number == back else pass_on
-                tell(number, secret, envelope_hash)
+                if number == back:
+                    self._effects.pass_back(number, secret, envelope_hash, alone=alone)
+                else:
+                    pass_on(number, secret, envelope_hash)
                 self._ingress[number].passed.append((now, item.envelope_id[:SHORT_ID_SIZE]))
         self._note(item, secret, envelope_hash, shared=unreached, now=now)
 
