@@ -143,6 +143,9 @@ class Story:
         self.first.ask(f"mesh broadcast {TOPIC} '{CALL}' --user anna")
         self.second.wait("the broadcast", lambda: CALL in texts(self.second), DELIVERY)
         self._step("a broadcast")
+        for machine in (self.first, self.second):
+            machine.wait("the other's mDNS", lambda machine=machine: _heard_mdns(machine), LINK)
+        self._step("each hears the other's mDNS")
 
     def _keep(self, identities: tuple[str, str]) -> str:
         """Let the second machine keep something for a stranger, and have something of its own on its way."""
@@ -218,6 +221,10 @@ class Story:
 
 def _ways(machine: Machine) -> Iterator[str]:
     return (row["via"] for row in machine.ask("mesh peers") if row["state"] == "linked")
+
+
+def _heard_mdns(machine: Machine) -> bool:
+    return int(machine.ask("status")["counters"]["discovery.mdns_peers_found"]) > 0
 
 
 def _counters(machine: Machine) -> Counters:
