@@ -215,6 +215,12 @@ def test_an_open_channels_text_holds_no_key() -> None:
     assert open_key("freifunk") not in data_of(open_channel("freifunk"))
 
 
+def test_a_channels_key_is_not_remembered_with_the_ids_that_are() -> None:
+    text_id.cache_clear()
+    assert decode_share(encode_share(PRIVATE)) == PRIVATE
+    assert text_id.cache_info().currsize == 0
+
+
 @pytest.mark.parametrize("channel", [CHANNELS[0], PRIVATE, ANNOUNCEMENT], ids=lambda channel: channel.topic)
 def test_every_cut_and_every_changed_letter_of_a_share_text_is_refused(channel: Channel) -> None:
     text = encode_share(channel)

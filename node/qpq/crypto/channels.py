@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from qpq.crypto import primitives
 from qpq.crypto.errors import AuthenticationError, ChannelError, CryptoError, UnknownFormatError
-from qpq.crypto.identity import ID_BYTES, Address, parse_base32, text_id
+from qpq.crypto.identity import ID_BYTES, Address, base32, parse_base32
 from qpq.crypto.primitives import KEY_BYTES, tagged_hash
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def encode_share(channel: Channel) -> str:
     topic = channel.topic.encode()
     key = b"" if channel.kind is ChannelKind.OPEN else channel.key
     data = b"".join((bytes((_SHARE_VERSION, channel.kind, len(topic))), topic, key, *channel.signers))
-    return SHARE_PREFIX + text_id(data + _checksum(data))
+    return SHARE_PREFIX + base32(data + _checksum(data))
 
 
 def decode_share(text: str) -> Channel:

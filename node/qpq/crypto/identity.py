@@ -33,7 +33,12 @@ def address_of(identity: Identity) -> Address:
 
 @lru_cache(_TEXTS)
 def text_id(key: bytes) -> str:
-    """Return ``key`` as lower-case base32 without padding (RFC 4648 section 6); 32 bytes give 52 characters."""
+    """Return a public ``key`` as ``base32`` does, 32 bytes in 52 characters; the last ones are remembered."""
+    return base32(key)
+
+
+def base32(key: bytes) -> str:
+    """Return ``key`` as lower-case base32 without padding (RFC 4648 section 6); nothing of it is remembered."""
     count = -(-len(key) * 8 // _BITS)
     number = int.from_bytes(key, "big") << (count * _BITS - len(key) * 8)
     return "".join([_ALPHABET[number >> shift & 31] for shift in range((count - 1) * _BITS, -1, -_BITS)])
@@ -55,12 +60,12 @@ def parse_id(text: str) -> bytes:
 
 
 def parse_base32(text: str) -> bytes | None:
-    """Return the bytes that ``text_id`` gives ``text`` for, of any length; None: there are none."""
+    """Return the bytes that ``base32`` gives ``text`` for, of any length; None: there are none."""
     if not text or not _LETTERS.issuperset(text):
         return None
     size, spare = divmod(len(text) * _BITS, 8)
     data = (int(text.translate(_DIGITS), 32) >> spare).to_bytes(size, "big")
-    return data if text_id(data) == text else None
+    return data if base32(data) == text else None
 
 
 def prefix_range(text: str, size: int) -> tuple[bytes, bytes] | None:
