@@ -46,6 +46,7 @@ WORLDS = (
     "test_mesh_hostile.py",
     "test_mesh_outside_crashes.py",
     "test_mesh_relays.py",
+    "test_mesh_routes_properties.py",
 )
 USUAL_EXAMPLES = 20
 STAND_INS = ("test_vectors.py", "test_contract.py", "test_native.py", "test_capnp.py")
