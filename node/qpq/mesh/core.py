@@ -16,6 +16,7 @@ from qpq.mesh.effects import Notice, SendFrame, SetTimer
 from qpq.mesh.limits import Limits
 from qpq.mesh.machines import Machines
 from qpq.mesh.records import MessageDelete, UserDelete
+from qpq.mesh.restored import row_table
 from qpq.wire.frames import CloseCode, Role
 
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ class Core:
         kem: Kem | None = None,
     ) -> None:
         self._node = node
-        self._boot = boot
-        self._role = role
         self._limits = limits = limits if limits is not None else Limits()
         self._timer_at: float | None = None
         self._stopped = False
@@ -62,7 +61,7 @@ class Core:
             kem=kem if kem is not None else standard_kem(),
             listener=self,
         )
-        self._takers = machines.takers()
+        self._takers = row_table(machines)
         self._asking = machines.asking
         self._channels = machines.channels
         self._claiming = machines.claiming
@@ -96,11 +95,8 @@ class Core:
         self._undoing = machines.undoing
         self._users = machines.users
         self._handlers = self._event_table()
-        self._due: dict[Due, Callable[[Any, float], None]] = {
-            **due_table(machines),
-            Due.DIALLING: self._dialling_due,
-            Due.CHECKPOINT: self._checkpoint_due,
-        }
+        own = {Due.DIALLING: self._dialling_due, Due.CHECKPOINT: self._checkpoint_due}
+        self._due: dict[Due, Callable[[Any, float], None]] = {**due_table(machines), **own}
 
     # --- what the caller does --------------------------------------------------------------------
 

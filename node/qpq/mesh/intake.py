@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from qpq.mesh.collecting import Effects
     from qpq.mesh.flooding import Flooding
+    from qpq.mesh.machines import Machines
     from qpq.mesh.neighbours import Neighbours
     from qpq.mesh.receiving import Receiving
     from qpq.mesh.relaying import Relaying
@@ -33,6 +34,21 @@ _HEARD = {
     Heard.OVER_CAP: counters.ANNOUNCE_OVER_CAP,
     Heard.FORGED: counters.ANNOUNCE_FORGED,
 }
+
+
+def action_table(machines: Machines) -> dict[Action, Callable[[Link, Any, float], str]]:
+    """Return what takes each kind of frame, but for those that ``Intake`` itself knows the way of."""
+    return {
+        Action.TRANSFER: machines.flooding.transfer,
+        Action.IHAVE: machines.flooding.ihave,
+        Action.GRAFT: machines.flooding.graft,
+        Action.PRUNE: machines.flooding.prune,
+        Action.RECONCILE: machines.reconciling.reconcile,
+        Action.ROUTE: machines.routing.hearing.route,
+        Action.RETRACT: machines.routing.hearing.retract,
+        Action.QUERY: machines.routing.queries.query,
+        Action.PROBE: machines.probing.probe,
+    }
 
 
 class Intake:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qpq.crypto.identity import address_of
 from qpq.mesh.asking import Asking
@@ -22,10 +22,9 @@ from qpq.mesh.flooded import Flooded
 from qpq.mesh.flooding import Flooding
 from qpq.mesh.giving import Giving
 from qpq.mesh.inbox import Inbox
-from qpq.mesh.intake import Intake
+from qpq.mesh.intake import Intake, action_table
 from qpq.mesh.keeping import Keeping
 from qpq.mesh.limits import KIB
-from qpq.mesh.links import Action
 from qpq.mesh.neighbours import Neighbours
 from qpq.mesh.outbox import Outbox
 from qpq.mesh.penalties import Penalties
@@ -33,18 +32,6 @@ from qpq.mesh.posting import Posting
 from qpq.mesh.probing import Probing
 from qpq.mesh.receiving import Receiving
 from qpq.mesh.reconciling import Reconciling
-from qpq.mesh.records import (
-    BundlePut,
-    Checkpoint,
-    Kept,
-    KnownInsert,
-    PrekeyPut,
-    ProofInsert,
-    Queued,
-    Relayed,
-    SessionPut,
-    TombstoneInsert,
-)
 from qpq.mesh.relaying import Relaying
 from qpq.mesh.resealing import Resealing
 from qpq.mesh.room import Room
@@ -58,7 +45,6 @@ from qpq.mesh.timers import Timers
 from qpq.mesh.tombstones import Tombstones
 from qpq.mesh.undoing import Undoing
 from qpq.mesh.users import Users
-from qpq.wire.envelope import CHANNEL_TAG_SIZE
 from qpq.wire.frames import FEATURES, MAX_FRAME, WIRE_VERSION, Hello, Role
 
 if TYPE_CHECKING:
@@ -69,7 +55,6 @@ if TYPE_CHECKING:
     from qpq.mesh.events import RoomSet
     from qpq.mesh.limits import Limits
     from qpq.mesh.neighbours import Listener
-    from qpq.mesh.records import Row
 
 
 _FULL_LOAD = 255
@@ -91,249 +76,295 @@ class Machines:
         kem: Kem,
         listener: Listener,
     ) -> None:
+        self._node = node
         self._boot = boot
         self._limits = limits = replace(limits, room=Room())
         self._role = role
-        self.effects = effects = Effects()
-        self.timers = timers = Timers[Timer]()
-        self.clock = clock = Clock(limits)
-        chance = Chance(random)
-        penalties = Penalties(limits)
-        self.users = users = Users(node, boot=boot, cap=limits.max_users)
-        self.served = served = Served(limits.max_users)
-        self.inbox = inbox = Inbox(limits)
-        self.custody = custody = Custody()
-        self.outbox = outbox = Outbox(limits, custody)
-        self.tombstones = tombstones = Tombstones(limits.tombstones)
-        self.dialling = Dialling(node.identity, limits=limits, chance=chance, effects=effects, waiting=self._waits_for)
+        self._chance = Chance(random)
+        self.effects = Effects()
+        self.timers = Timers[Timer]()
+        self.clock = Clock(limits)
+        self.users = Users(node, boot=boot, cap=limits.max_users)
+        self.served = Served(limits.max_users)
+        self.inbox = Inbox(limits)
+        self.custody = Custody()
+        self.outbox = Outbox(limits, self.custody)
+        self.tombstones = Tombstones(limits.tombstones)
+        self.flooded = Flooded(limits)
+        self._join_links(listener)
+        self._join_routes()
+        self._join_messages(kem)
+        self._join_keys()
+        self._join_deliveries()
+        self._join_broadcasts()
+        self._join_domains()
+        self._join_frames()
+
+    def _join_links(self, listener: Listener) -> None:
+        """Links, and who is dialled."""
+        self.dialling = Dialling(
+            self._node.identity, limits=self._limits, chance=self._chance, effects=self.effects, waiting=self._waits_for
+        )
         self.neighbours = Neighbours(
-            node.identity,
-            limits=limits,
+            self._node.identity,
+            limits=self._limits,
             hello=self._hello,
-            stretch=chance.stretch,
+            stretch=self._chance.stretch,
             dialling=self.dialling,
-            penalties=penalties,
-            timers=timers,
-            effects=effects,
+            penalties=Penalties(self._limits),
+            timers=self.timers,
+            effects=self.effects,
             listener=listener,
         )
-        self.routing = routing = Routing(
-            node,
-            boot=boot,
-            limits=limits,
-            chance=chance,
-            timers=timers,
-            effects=effects,
-            users=users,
-            served=served,
-            leaf=role is Role.LEAF,
+
+    def _join_routes(self) -> None:
+        """Where others are."""
+        self.routing = Routing(
+            self._node,
+            boot=self._boot,
+            limits=self._limits,
+            chance=self._chance,
+            timers=self.timers,
+            effects=self.effects,
+            users=self.users,
+            served=self.served,
+            leaf=self._role is Role.LEAF,
         )
-        self.probing = Probing(node, limits=limits, timers=timers, effects=effects, users=users, routing=routing)
-        routing.listeners.append(self.probing)
-        self.deposits = deposits = Deposits(limits=limits, timers=timers, effects=effects)
-        self.sending = sending = Sending(
-            limits=limits,
-            clock=clock,
-            chance=chance,
-            timers=timers,
-            effects=effects,
-            served=served,
-            custody=custody,
-            deposits=deposits,
-            routing=routing,
+        self.probing = Probing(
+            self._node,
+            limits=self._limits,
+            timers=self.timers,
+            effects=self.effects,
+            users=self.users,
+            routing=self.routing,
         )
-        routing.listeners.append(sending)
-        self.sessions = sessions = Sessions(
-            limits=limits, clock=clock, chance=chance, timers=timers, effects=effects, kem=kem
+        self.routing.listeners.append(self.probing)
+
+    def _join_messages(self, kem: Kem) -> None:
+        """Messages on their way: those of users here, and others' in custody."""
+        self.deposits = Deposits(limits=self._limits, timers=self.timers, effects=self.effects)
+        self.sending = Sending(
+            limits=self._limits,
+            clock=self.clock,
+            chance=self._chance,
+            timers=self.timers,
+            effects=self.effects,
+            served=self.served,
+            custody=self.custody,
+            deposits=self.deposits,
+            routing=self.routing,
         )
-        signing = Signing(clock, routing)
+        self.routing.listeners.append(self.sending)
+        self.sessions = Sessions(
+            limits=self._limits,
+            clock=self.clock,
+            chance=self._chance,
+            timers=self.timers,
+            effects=self.effects,
+            kem=kem,
+        )
+        self._signing = Signing(self.clock, self.routing)
         self.posting = Posting(
-            limits=limits,
-            clock=clock,
-            effects=effects,
-            users=users,
-            inbox=inbox,
-            outbox=outbox,
-            sending=sending,
-            sessions=sessions,
-            signing=signing,
+            limits=self._limits,
+            clock=self.clock,
+            effects=self.effects,
+            users=self.users,
+            inbox=self.inbox,
+            outbox=self.outbox,
+            sending=self.sending,
+            sessions=self.sessions,
+            signing=self._signing,
         )
-        self.relaying = sending.listener = Relaying(
-            node.address,
-            leaf=role is Role.LEAF,
-            limits=limits,
-            clock=clock,
-            effects=effects,
-            custody=custody,
-            deposits=deposits,
-            tombstones=tombstones,
-            sending=sending,
-            sessions=sessions,
+        self.relaying = self.sending.listener = Relaying(
+            self._node.address,
+            leaf=self._role is Role.LEAF,
+            limits=self._limits,
+            clock=self.clock,
+            effects=self.effects,
+            custody=self.custody,
+            deposits=self.deposits,
+            tombstones=self.tombstones,
+            sending=self.sending,
+            sessions=self.sessions,
             posting=self.posting,
         )
-        self.controls = controls = Controls(
-            limits=limits,
-            clock=clock,
-            effects=effects,
-            custody=custody,
-            sending=sending,
+
+    def _join_keys(self) -> None:
+        """Keys that users here and others give each other."""
+        self.controls = Controls(
+            limits=self._limits,
+            clock=self.clock,
+            effects=self.effects,
+            custody=self.custody,
+            sending=self.sending,
             relaying=self.relaying,
-            signing=signing,
+            signing=self._signing,
         )
         self.resealing = Resealing(
-            clock=clock,
-            chance=chance,
-            effects=effects,
-            outbox=outbox,
-            sending=sending,
+            clock=self.clock,
+            chance=self._chance,
+            effects=self.effects,
+            outbox=self.outbox,
+            sending=self.sending,
             relaying=self.relaying,
-            sessions=sessions,
-            signing=signing,
+            sessions=self.sessions,
+            signing=self._signing,
         )
         self.giving = Giving(
-            limits=limits,
-            chance=chance,
-            timers=timers,
-            effects=effects,
-            users=users,
-            routing=routing,
-            sessions=sessions,
-            controls=controls,
+            limits=self._limits,
+            chance=self._chance,
+            timers=self.timers,
+            effects=self.effects,
+            users=self.users,
+            routing=self.routing,
+            sessions=self.sessions,
+            controls=self.controls,
         )
-        routing.listeners.append(self.giving)
+        self.routing.listeners.append(self.giving)
         self.asking = self.posting.asking = Asking(
-            limits=limits,
-            clock=clock,
-            chance=chance,
-            timers=timers,
-            effects=effects,
-            users=users,
-            custody=custody,
-            routing=routing,
-            sending=sending,
-            sessions=sessions,
-            controls=controls,
+            limits=self._limits,
+            clock=self.clock,
+            chance=self._chance,
+            timers=self.timers,
+            effects=self.effects,
+            users=self.users,
+            custody=self.custody,
+            routing=self.routing,
+            sending=self.sending,
+            sessions=self.sessions,
+            controls=self.controls,
             resealing=self.resealing,
         )
+
+    def _join_deliveries(self) -> None:
+        """Messages for users here."""
         self.receiving = Receiving(
-            clock=clock,
-            effects=effects,
-            users=users,
-            inbox=inbox,
-            tombstones=tombstones,
-            custody=custody,
+            clock=self.clock,
+            effects=self.effects,
+            users=self.users,
+            inbox=self.inbox,
+            tombstones=self.tombstones,
+            custody=self.custody,
             relaying=self.relaying,
-            sessions=sessions,
+            sessions=self.sessions,
             asking=self.asking,
             giving=self.giving,
         )
         self.claiming = self.receiving.claiming = Claiming(
-            timers=timers,
-            effects=effects,
-            custody=custody,
-            deposits=deposits,
-            tombstones=tombstones,
+            timers=self.timers,
+            effects=self.effects,
+            custody=self.custody,
+            deposits=self.deposits,
+            tombstones=self.tombstones,
             receiving=self.receiving,
             relaying=self.relaying,
         )
-        self.flooded = flooded = Flooded(limits)
-        self.relaying.proofs.listener = flooded.proof_changed
-        self.keeping = keeping = Keeping(
-            leaf=role is Role.LEAF, limits=limits, clock=clock, timers=timers, effects=effects, flooded=flooded
+
+    def _join_broadcasts(self) -> None:
+        """Broadcasts, and what is compared with neighbours."""
+        self.relaying.proofs.listener = self.flooded.proof_changed
+        self.keeping = Keeping(
+            leaf=self._role is Role.LEAF,
+            limits=self._limits,
+            clock=self.clock,
+            timers=self.timers,
+            effects=self.effects,
+            flooded=self.flooded,
         )
-        self.supplying = supplying = Supplying(
-            limits=limits, clock=clock, timers=timers, effects=effects, flooded=flooded, proofs=self.relaying.proofs
+        self.supplying = Supplying(
+            limits=self._limits,
+            clock=self.clock,
+            timers=self.timers,
+            effects=self.effects,
+            flooded=self.flooded,
+            proofs=self.relaying.proofs,
         )
-        self.reconciling = reconciling = Reconciling(
-            limits=limits,
-            clock=clock,
-            chance=chance,
-            timers=timers,
-            effects=effects,
-            flooded=flooded,
-            supplying=supplying,
+        self.reconciling = Reconciling(
+            limits=self._limits,
+            clock=self.clock,
+            chance=self._chance,
+            timers=self.timers,
+            effects=self.effects,
+            flooded=self.flooded,
+            supplying=self.supplying,
         )
-        self.flooding = flooding = Flooding(
-            leaf=role is Role.LEAF,
-            limits=limits,
-            clock=clock,
-            timers=timers,
-            effects=effects,
-            flooded=flooded,
-            keeping=keeping,
-            supplying=supplying,
-            reconciling=reconciling,
-            cost=routing.link_cost,
+        self.flooding = Flooding(
+            leaf=self._role is Role.LEAF,
+            limits=self._limits,
+            clock=self.clock,
+            timers=self.timers,
+            effects=self.effects,
+            flooded=self.flooded,
+            keeping=self.keeping,
+            supplying=self.supplying,
+            reconciling=self.reconciling,
+            cost=self.routing.link_cost,
         )
-        routing.queries.tree = flooding
-        self.channels = keeping.listener = flooding.listener = Channels(
-            limits=limits,
-            clock=clock,
-            chance=chance,
-            effects=effects,
-            users=users,
-            inbox=inbox,
-            tombstones=tombstones,
-            flooded=flooded,
-            flooding=flooding,
+        self.routing.queries.tree = self.flooding
+        self.channels = self.keeping.listener = self.flooding.listener = Channels(
+            limits=self._limits,
+            clock=self.clock,
+            chance=self._chance,
+            effects=self.effects,
+            users=self.users,
+            inbox=self.inbox,
+            tombstones=self.tombstones,
+            flooded=self.flooded,
+            flooding=self.flooding,
         )
-        self.crossings = crossings = Crossings(
+
+    def _join_domains(self) -> None:
+        """Other domains, behind gateways."""
+        self.crossings = Crossings(
             Parts(
-                limits=limits,
-                clock=clock,
-                chance=chance,
-                timers=timers,
-                effects=effects,
-                users=users,
-                custody=custody,
-                routing=routing,
-                sessions=sessions,
-                signing=signing,
-                controls=controls,
+                limits=self._limits,
+                clock=self.clock,
+                chance=self._chance,
+                timers=self.timers,
+                effects=self.effects,
+                users=self.users,
+                custody=self.custody,
+                routing=self.routing,
+                sessions=self.sessions,
+                signing=self._signing,
+                controls=self.controls,
                 asking=self.asking,
                 posting=self.posting,
                 relaying=self.relaying,
                 receiving=self.receiving,
-                flooding=flooding,
+                flooding=self.flooding,
                 channels=self.channels,
             )
         )
-        self.posting.crossings = self.receiving.crossings = crossings
-        self.asking.crossings = self.giving.crossings = self.resealing.crossings = crossings
-        routing.listeners.append(crossings)
+        self.posting.crossings = self.receiving.crossings = self.crossings
+        self.asking.crossings = self.giving.crossings = self.resealing.crossings = self.crossings
+        self.routing.listeners.append(self.crossings)
+
+    def _join_frames(self) -> None:
+        """Frames from links, and what the store refused."""
         self.undoing = Undoing(
-            effects=effects,
+            effects=self.effects,
             neighbours=self.neighbours,
-            custody=custody,
+            custody=self.custody,
             posting=self.posting,
             receiving=self.receiving,
             relaying=self.relaying,
-            keeping=keeping,
+            keeping=self.keeping,
             channels=self.channels,
-            sessions=sessions,
+            sessions=self.sessions,
             resealing=self.resealing,
-            crossings=crossings,
+            crossings=self.crossings,
         )
         self.intake = Intake(
-            effects=effects,
+            effects=self.effects,
             neighbours=self.neighbours,
-            served=served,
+            served=self.served,
             sending=self.sending,
             receiving=self.receiving,
             relaying=self.relaying,
-            routing=routing,
-            flooding=flooding,
-            machines={
-                Action.TRANSFER: flooding.transfer,
-                Action.IHAVE: flooding.ihave,
-                Action.GRAFT: flooding.graft,
-                Action.PRUNE: flooding.prune,
-                Action.RECONCILE: reconciling.reconcile,
-                Action.ROUTE: routing.hearing.route,
-                Action.RETRACT: routing.hearing.retract,
-                Action.QUERY: routing.queries.query,
-                Action.PROBE: self.probing.probe,
-            },
+            routing=self.routing,
+            flooding=self.flooding,
+            machines=action_table(self),
         )
 
     def room_set(self, event: RoomSet, now: float) -> None:
@@ -344,34 +375,6 @@ class Machines:
         self.keeping.shrink(now)
         self.routing.hearing.shrink(now)
         self.routing.queries.shrink()
-
-    def takers(self) -> dict[type[Row], Callable[[Any], object]]:
-        """Return who takes which row of the store's after a restart."""
-        return {
-            Queued: self._take_queued,
-            Kept: self.inbox.add,
-            Checkpoint: self.clock.restore,
-            Relayed: self._take_relayed,
-            KnownInsert: self.keeping.restore_known,
-            ProofInsert: self.relaying.restore_proof,
-            SessionPut: self.sessions.restore,
-            PrekeyPut: self.sessions.prekeys.restore,
-            BundlePut: self.asking.restore,
-            TombstoneInsert: self.tombstones.add,
-        }
-
-    def _take_queued(self, row: Queued) -> None:
-        message = self.outbox.add(row)
-        if message.domain:
-            self.crossings.restored(message)
-
-    def _take_relayed(self, row: Relayed) -> None:
-        if len(row.recipient) == CHANNEL_TAG_SIZE:
-            self.keeping.restore(row)
-        elif row.via is None:
-            self.controls.restore(row)
-        else:
-            self.relaying.restore(row)
 
     def _hello(self, others: int, now: float) -> Hello:
         limits = self._limits
