@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-GERMAN = sorted(path for path in DOCS.glob("*.de.md") if path.with_name(path.name.replace(".de.md", ".md")).exists())
+ROOT = Path(__file__).resolve().parents[1]
+GERMAN = sorted(
+    path
+    for folder in ("docs", "openwrt")
+    for path in (ROOT / folder).rglob("*.de.md")
+    if path.with_name(path.name.replace(".de.md", ".md")).exists()
+)
 _FENCE, _TYPED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL), re.compile(r"`([^`\n]+)`")
 
 
@@ -39,16 +44,18 @@ def pair(german: Path) -> tuple[str, str]:
 
 
 def test_the_pages_for_people_are_there_in_german() -> None:
-    assert {path.name for path in GERMAN} >= {"openwrt.de.md", "options.de.md", "usage.de.md"}
+    found = {path.relative_to(ROOT).as_posix() for path in GERMAN}
+    assert found >= {f"docs/{name}.de.md" for name in ("openwrt", "options", "usage")}
+    assert "openwrt/gluon/gluon-qpq/README.de.md" in found
 
 
-@pytest.mark.parametrize("german", GERMAN, ids=lambda path: path.name)
+@pytest.mark.parametrize("german", GERMAN, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_both_languages_are_built_alike(german: Path) -> None:
     english, other = pair(german)
     assert shape(english) == shape(other)
 
 
-@pytest.mark.parametrize("german", GERMAN, ids=lambda path: path.name)
+@pytest.mark.parametrize("german", GERMAN, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_both_languages_name_the_same_commands_files_and_options(german: Path) -> None:
     english, other = pair(german)
     assert typed(english) == typed(other)

@@ -136,8 +136,11 @@ def check_site(tmp_path: Path, site: str) -> str:
 
 
 @needs_lua
-def test_the_site_configuration_of_the_readme_is_right_and_the_node_takes_it(tmp_path: Path, router: Router) -> None:
-    blocks = re.findall(r"^```lua\n(.*?)^```", (PACKAGE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "README.de.md"])
+def test_the_site_configuration_of_the_readme_is_right_and_the_node_takes_it(
+    tmp_path: Path, router: Router, page: str
+) -> None:
+    blocks = re.findall(r"^```lua\n(.*?)^```", (PACKAGE / page).read_text(), re.MULTILINE | re.DOTALL)
     (block,) = (text for text in blocks if "qpq = {" in text)
     assert check_site(tmp_path, block) == ""
     router.site.write_text(f"local site = {block}\nsite.prefix6 = 'fd00:1::/64'\nreturn site")
@@ -395,4 +398,4 @@ def test_the_package_says_what_it_is_and_keeps_to_gluons_form() -> None:
             plain = path.suffix == ".md" or path.name == "Makefile"
             assert plain or not re.search(r"^ +[^ *]", text, re.MULTILINE), path
             assert not re.search(r"[ \t]$", text, re.MULTILINE), path
-            assert "nft" not in text or path.name == "README.md", path
+            assert "nft" not in text or path.suffix == ".md", path
