@@ -16,7 +16,7 @@ from qpq.mesh.effects import Notice, SendFrame, SetTimer
 from qpq.mesh.limits import Limits
 from qpq.mesh.machines import Machines
 from qpq.mesh.records import MessageDelete, UserDelete
-from qpq.mesh.restored import row_table
+from qpq.mesh.undoing import row_table
 from qpq.wire.frames import CloseCode, Role
 
 if TYPE_CHECKING:

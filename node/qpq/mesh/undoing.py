@@ -1,4 +1,7 @@
-"""A transaction that the store could not take: the core goes back to where it had not been."""
+"""What comes back from the store: rows after a restart, and a transaction that it could not take.
+
+After the latter the core goes back to where it had not been.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,23 @@ from qpq.mesh.effects import SendRefused, State, StateChanged
 from qpq.mesh.outbox import Outgoing
 from qpq.mesh.records import (
     BundleDelete,
+    BundlePut,
+    Checkpoint,
     FederationInsert,
     InboxInsert,
+    Kept,
     KnownDelete,
+    KnownInsert,
     OutboxInsert,
     OutboxReseal,
     OutboxState,
     PrekeyDelete,
     PrekeyPut,
     ProofInsert,
+    Queued,
     RelayCopies,
     RelayDelete,
+    Relayed,
     RelayInsert,
     SessionDelete,
     SessionPut,
@@ -38,10 +47,11 @@ if TYPE_CHECKING:
     from qpq.mesh.custody import Custody
     from qpq.mesh.events import PersistFailed
     from qpq.mesh.keeping import Keeping
+    from qpq.mesh.machines import Machines
     from qpq.mesh.neighbours import Neighbours
     from qpq.mesh.posting import Posting
     from qpq.mesh.receiving import Receiving
-    from qpq.mesh.records import Operation
+    from qpq.mesh.records import Operation, Row
     from qpq.mesh.relaying import Relaying
     from qpq.mesh.resealing import Resealing
     from qpq.mesh.sessions import Sessions
@@ -63,6 +73,36 @@ _SMALL = (
 
 _TOLD = (State.RELAYED, State.DELIVERED)
 """States that are told before they are written."""
+
+
+def row_table(machines: Machines) -> dict[type[Row], Callable[[Any], object]]:
+    """Return what each kind of row is taken by, before the first event."""
+
+    def queued(row: Queued) -> None:
+        message = machines.outbox.add(row)
+        if message.domain:
+            machines.crossings.restored(message)
+
+    def relayed(row: Relayed) -> None:
+        if len(row.recipient) == CHANNEL_TAG_SIZE:
+            machines.keeping.restore(row)
+        elif row.via is None:
+            machines.controls.restore(row)
+        else:
+            machines.relaying.restore(row)
+
+    return {
+        Queued: queued,
+        Kept: machines.inbox.add,
+        Checkpoint: machines.clock.restore,
+        Relayed: relayed,
+        KnownInsert: machines.keeping.restore_known,
+        ProofInsert: machines.relaying.restore_proof,
+        SessionPut: machines.sessions.restore,
+        PrekeyPut: machines.sessions.prekeys.restore,
+        BundlePut: machines.asking.restore,
+        TombstoneInsert: machines.tombstones.add,
+    }
 
 
 class Undoing:
