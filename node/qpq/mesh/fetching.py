@@ -123,8 +123,8 @@ class Fetching:
 
     def _made(self, event: BundleAsked, data: bytes) -> None:
         """Answer; where it must be good for one session only, nobody gets what others may have got."""
-        single = not event.single or not data or bool(open_bundle(data, event.user).one_time)
-        self._parts.effects.after(BundleMade(event.token, data if single else b""))
+        fits = not event.single or not data or bool(open_bundle(data, event.user).one_time)
+        self._parts.effects.after(BundleMade(event.token, data if fits else b""))
 
     def _later(self, event: BundleAsked) -> None:
         self._parts.effects.after(BundleMade(event.token, b"", retry=True))
