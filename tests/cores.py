@@ -50,6 +50,7 @@ from qpq.mesh.records import (
     Checkpoint,
     FederationInsert,
     InboxInsert,
+    InboxMark,
     Kept,
     KnownDelete,
     KnownInsert,
@@ -81,9 +82,10 @@ from sim.kem import CheapKem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from qpq.daemon.shell import Store
     from qpq.mesh.effects import Effect
     from qpq.mesh.events import Event
-    from qpq.mesh.records import Operation, Row, Store
+    from qpq.mesh.records import Operation, Row
 
 UNIX_AT_ZERO = 1_800_000_000
 
@@ -153,6 +155,11 @@ class MemoryStore:
 
     def _inbox_insert(self, row: InboxInsert) -> None:
         self.inbox.setdefault((row.user, row.message_id, row.sender), row)
+
+    def _inbox_mark(self, row: InboxMark) -> None:
+        kept = self.inbox.get((row.user, row.message_id, row.sender))
+        if kept is not None and kept.channel == row.channel and not kept.domain:
+            self.inbox[row.user, row.message_id, row.sender] = replace(kept, domain=row.domain)
 
     def _message_delete(self, row: MessageDelete) -> None:
         self._forget(lambda key: key[:2] == (row.user, row.message_id))
@@ -280,6 +287,7 @@ _WRITERS: dict[type, Callable[[MemoryStore, object], None]] = {
     OutboxReseal: MemoryStore._outbox_reseal,
     OutboxState: MemoryStore._outbox_state,
     InboxInsert: MemoryStore._inbox_insert,
+    InboxMark: MemoryStore._inbox_mark,
     MessageDelete: MemoryStore._message_delete,
     UserDelete: MemoryStore._user_delete,
     TombstoneInsert: MemoryStore._tombstone_insert,

@@ -79,6 +79,8 @@ def test_users_write_to_each_other_and_all_read_the_shared_topic(relays: tuple[N
         assert [row["post_quantum"] for row in rows] == [True]
         here.ask("mesh.broadcast", topic=TOPIC, text=text)
         wait_for("the topic has crossed", lambda there=there, text=text: text in there.texts(), SLOW)
+        marked = [row["domain"] for row in there.inbox() if row["text"] == text]
+        assert marked == [OURS if here is ours else THEIRS]
     # A name that the relay's directory has, of a person who keeps none there.
     carla: Any = theirs.ask("mesh.user.add", name="carla")
     theirs.ask("federation.name.add", name="meyer", key=carla["id"])

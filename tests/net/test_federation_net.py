@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -167,6 +169,19 @@ def test_a_topic_that_all_list_is_read_in_all_meshes_and_no_other_channel_is(thr
     for node in ends:
         heard = [text for text in node.texts() if text.startswith((TOPIC, "kitchen"))]
         assert sorted(heard) == [text for text in said if text != f"{TOPIC} {ends.index(node)}"]
+        own = three.members[ends.index(node)].domain
+        marks = {str(row["domain"]) for row in node.inbox() if row["text"] in heard}
+        assert marks <= {A, B, C} - {own}, "each is marked with the domain that handed it over"
+        lines = [line for line in listed(node) if any(text in line for text in heard)]
+        assert len(lines) == len(heard)
+        assert all(any(f"@{mark} (outside" in line for mark in marks) for line in lines), lines
+
+
+def listed(node: Node) -> list[str]:
+    """Return the lines of ``/mesh inbox`` as people see them."""
+    command = [sys.executable, "-m", "qpq", "--socket", str(node.socket), "mesh", "inbox"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout.splitlines()
 
 
 def test_a_loop_of_three_domains_ends(three: Shared) -> None:

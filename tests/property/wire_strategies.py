@@ -10,7 +10,7 @@ from qpq.crypto.identity import Address, Identity
 from qpq.wire.beacon import Beacon
 from qpq.wire.body import Body
 from qpq.wire.cbor import MAX_UINT
-from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
+from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, MarkBody, OutwardBody, ProofBody, RefusalBody
 from qpq.wire.envelope import MAX_TIME, MAX_TTL, Envelope, Mode
 from qpq.wire.frames import Bye, Custody, CustodyCode, Hello, Receipt, Role, Transfer
 from qpq.wire.frames_mesh import Announce, Graft, IHave, Probe, ProbeKind, Prune, Query, Reconcile, Retract, Route
@@ -73,6 +73,7 @@ _CROSSING = st.one_of(
         reason=_TEXTS,
     ),
     st.builds(RefusalBody, secret=BYTES16, about=BYTES32, reason=_TEXTS),
+    st.builds(MarkBody, secret=BYTES16, domain=DOMAINS, sender=KEYS.map(Address), message_id=BYTES16),
 )
 BODIES = st.one_of(st.builds(Body, secret=BYTES16, text=st.text(max_size=200), message_id=BYTES16), _CROSSING)
 BEACONS = st.builds(Beacon, node=BYTES32.map(Identity), port=st.integers(1, 65_535), boot=U32)

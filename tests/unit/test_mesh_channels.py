@@ -203,7 +203,7 @@ def test_tags_are_kept_for_a_bounded_number_of_days() -> None:
         station.bring(1, news(broadcast(str(day), timestamp=day * 86_400)))
         station.wait(1.0)
     assert len(station.shown()) == 60
-    assert len(station.core._channels._by_day) <= 40
+    assert len(station.core._channels._channels._by_day) <= 40
 
 
 # --- what is alive in the store --------------------------------------------------------------------------

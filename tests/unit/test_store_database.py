@@ -16,6 +16,7 @@ from qpq.mesh.effects import State
 from qpq.mesh.records import (
     Checkpoint,
     InboxInsert,
+    InboxMark,
     Kept,
     MessageDelete,
     OutboxInsert,
@@ -143,6 +144,17 @@ def test_a_transaction_is_all_or_nothing() -> None:
         database.apply((incoming(1), TombstoneExpected(ANNA, b"?" * 32)))
     assert database.inbox(ANNA) == []
     database.apply((tombstone(1), TombstoneExpected(ANNA, tombstone(1).envelope_id)))
+
+
+def test_a_mark_is_put_on_a_channels_message_that_has_none() -> None:
+    database = Database(":memory:")
+    channel = replace(incoming(2), channel=b"c" * 16)
+    database.apply((incoming(1), channel, replace(channel, sender=ANNA)))
+    marks = ((1, b"c", "x.example"), (2, b"d", "x.example"), (2, b"c", "b.example"), (2, b"c", "d.example"))
+    for number, name, domain in marks:
+        row = InboxMark(ANNA, incoming(number).message_id, BERT, name * 16, domain)
+        database.apply((row,))
+    assert [entry.domain for entry in database.inbox(ANNA)] == ["", "b.example", ""]
 
 
 def test_deleting_takes_inbox_and_outbox_and_nobody_elses() -> None:

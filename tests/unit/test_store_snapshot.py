@@ -23,6 +23,7 @@ from qpq.mesh.records import (
     BundlePut,
     Checkpoint,
     InboxInsert,
+    InboxMark,
     KnownDelete,
     KnownInsert,
     MessageDelete,
@@ -168,6 +169,7 @@ def test_every_operation_comes_back_as_it_was() -> None:
         HomeRead(ANNA, 5),
         HomeExpired(77),
         HomeLast(ANNA, 9),
+        InboxMark(ANNA, b"m" * 16, BERT, b"c" * 16, "b.example"),
     ]
     operations = everything() + more
     assert {type(operation) for operation in operations} == set(oplog.TYPES)
@@ -175,14 +177,14 @@ def test_every_operation_comes_back_as_it_was() -> None:
     assert read(data) == (operations, len(data))
 
 
-def test_the_fields_of_the_operations_are_those_that_version_4_of_the_snapshot_has() -> None:
+def test_the_fields_of_the_operations_are_those_that_version_5_of_the_snapshot_has() -> None:
     """Whoever changes a record that is kept has to raise the version in ``oplog.HEAD``."""
     fields = [(kind.__name__, list(kind.__slots__)) for kind in oplog.TYPES]
     digest = sha256(repr(fields).encode()).hexdigest()[:16]
-    assert (HEAD, digest) == (b"qpqsnap4", VERSION_4), fields
+    assert (HEAD, digest) == (b"qpqsnap5", VERSION_5), fields
 
 
-VERSION_4 = "b199615e4974dd63"
+VERSION_5 = "41498eead098e8df"
 
 # Written by the program that knew only version 1: outgoing(1, size=10), outgoing(2, state=State.DELIVERED),
 # relay(2, via=None, size=10) and incoming(1, size=10).
@@ -239,6 +241,21 @@ def test_a_snapshot_of_version_3_is_read_and_to_be_written_anew() -> None:
     """It knows nothing of clients and other domains."""
     blocks = block([item(operation) for operation in everything()])
     assert read(b"qpqsnap3" + blocks) == (everything(), 0)
+
+
+def test_a_snapshot_of_version_4_is_read_and_to_be_written_anew() -> None:
+    """It knows nothing of marks."""
+    blocks = block([item(operation) for operation in everything()])
+    assert read(b"qpqsnap4" + blocks) == (everything(), 0)
+
+
+def test_a_mark_that_came_behind_its_message_outlives_a_power_cut(flash: Flash) -> None:
+    message = incoming(1, channel=b"c" * 16)
+    flash.keeper.apply((message,))
+    flash.run(5.0)
+    flash.keeper.apply((InboxMark(ANNA, message.message_id, BERT, b"c" * 16, "b.example"),))
+    flash.run(5.0)
+    assert [entry.domain for entry in flash.power_cut().keeper.database.inbox(ANNA)] == ["b.example"]
 
 
 def test_what_a_session_was_in_between_is_not_written(flash: Flash) -> None:
@@ -305,7 +322,7 @@ def test_a_bit_that_fell_over_ends_the_reading_there() -> None:
 
 def test_a_newer_snapshot_and_what_is_none_are_told_apart() -> None:
     with pytest.raises(StoreTooNewError, match="update the program"):
-        read(b"qpqsnap5" + bytes(10))
+        read(b"qpqsnap6" + bytes(10))
     for other in (b"my diary", b"qpqsnap0" + bytes(10), HEAD + block([b"\0\0\0\1\xff"]), HEAD + block([b"\0\0"])):
         with pytest.raises(StoreDamagedError):
             read(other)

@@ -61,7 +61,7 @@ def test_a_body_that_does_not_fit_the_wire_cannot_be_made(secret: bytes, text: s
 @pytest.mark.parametrize(
     ("items", "error"),
     [
-        ([10, S, "later"], UnknownBodyError),
+        ([11, S, "later"], UnknownBodyError),
         ([1, S, "later"], ShapeError),
         ([1], ShapeError),
         ([2, S, b"bundle"], ShapeError),

@@ -14,6 +14,7 @@ from qpq.wire.crossing import (
     FoundBody,
     InwardBody,
     LookupBody,
+    MarkBody,
     OutwardBody,
     ProofBody,
     RefusalBody,
@@ -63,6 +64,10 @@ def test_the_largest_inner_envelope_fits_a_payload_padded_and_in_any_seal(
         (RefusalBody, (S[1:], H, "")),
         (RefusalBody, (S, H[1:], "")),
         (RefusalBody, (S, H, "ü" * MAX_REASON)),
+        (MarkBody, (S[1:], "berlin", A, S)),
+        (MarkBody, (S, "Berlin", A, S)),
+        (MarkBody, (S, "berlin", A[1:], S)),
+        (MarkBody, (S, "berlin", A, S[1:])),
     ],
 )
 def test_what_does_not_fit_the_wire_cannot_be_made(kind: type, fields: tuple[object, ...]) -> None:
@@ -79,6 +84,7 @@ def test_what_does_not_fit_the_wire_cannot_be_made(kind: type, fields: tuple[obj
         [7, S, "anna", "berlin", ""],
         [8, S, S, A, "berlin", b""],
         [9, S, H],
+        [10, S, "berlin", A],
     ],
 )
 def test_another_shape_is_refused(items: cbor.Value) -> None:

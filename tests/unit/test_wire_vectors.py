@@ -19,7 +19,7 @@ from qpq.wire.announce import announce_hash, verify_announce
 from qpq.wire.beacon import decode_beacon, encode_beacon
 from qpq.wire.body import PADDING_STEP, Body, Keys, KeysWanted, Turn, decode_body, encode_body
 from qpq.wire.codec import FrameDecoder, FrameEncoder, codecs
-from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
+from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, MarkBody, OutwardBody, ProofBody, RefusalBody
 from qpq.wire.delivery import check_proof, make_proof, message_id
 from qpq.wire.envelope import decode_envelope, encode_envelope, envelope_hash, envelope_id, verify_envelope
 from qpq.wire.frames import Receipt, Skipped, Transfer
@@ -168,7 +168,7 @@ def test_padded_bodies_and_words_about_keys_read_and_write() -> None:
 
 
 def test_bodies_to_and_from_gateways_read_and_write() -> None:
-    kinds = (OutwardBody, InwardBody, ProofBody, LookupBody, FoundBody, FoundBody, RefusalBody, RefusalBody)
+    kinds = (OutwardBody, InwardBody, ProofBody, LookupBody, FoundBody, FoundBody, RefusalBody, RefusalBody, MarkBody)
     for case, kind in zip(load("body.json")["crossing"], kinds, strict=True):
         body = decode_body(unhex(case["hex"]))
         assert type(body) is kind

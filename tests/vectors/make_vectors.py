@@ -42,7 +42,16 @@ from qpq.wire.announce import announce_hash, sign_announce
 from qpq.wire.beacon import Beacon, decode_beacon, encode_beacon
 from qpq.wire.body import PADDING_STEP, Body, Keys, KeysWanted, Turn, decode_body, encode_body
 from qpq.wire.codec import FrameDecoder, FrameEncoder
-from qpq.wire.crossing import Crossing, FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
+from qpq.wire.crossing import (
+    Crossing,
+    FoundBody,
+    InwardBody,
+    LookupBody,
+    MarkBody,
+    OutwardBody,
+    ProofBody,
+    RefusalBody,
+)
 from qpq.wire.envelope import (
     MAX_TIME,
     MAX_TTL,
@@ -245,7 +254,7 @@ def bodies() -> Document:
     words = [KeysWanted(secret), Keys(secret, draw("not really a bundle", 20), draw("envelope id", 32)), Turn(secret)]
     refused = [[0, secret, "x", secret], [1, secret, "x"], [0, secret, b"x"], [0, secret[1:], "x"], [0, secret]]
     crossing = crossings(secret)
-    refused += [[10, secret, "x"], [2, secret, b"", bytes(32)], [2, secret, b"x", bytes(31)], [3, secret[1:]]]
+    refused += [[11, secret, "x"], [2, secret, b"", bytes(32)], [2, secret, b"x", bytes(31)], [3, secret[1:]]]
     refused += [
         [4, secret, "Berlin.example", b"x"],
         [5, secret, "berlin.example", b""],
@@ -255,11 +264,12 @@ def bodies() -> Document:
         [6, secret, "berlin.example", bytes(31), secret, bytes(32)],
         [8, secret, secret, b"x", "", ""],
         [9, secret, b"", ""],
+        [10, secret, "potsdam.example", bytes(32), bytes(15)],
     ]
     padded, short = encode_body(cases[0], PADDING_STEP), encode_body(cases[0])
     falsely = [padded + bytes(PADDING_STEP), padded[:-1], short + b"\x80", short + bytes(PADDING_STEP - len(short))]
     return {
-        "note": "the plaintext inside the seal; padded is the first body, padded; keys: kinds 1 to 3, crossing: 4 to 9",
+        "note": "the plaintext inside the seal; padded is the first body, padded; keys: 1 to 3, crossing: 4 to 10",
         "bodies": [{**plain(body), "hex": encode_body(body).hex()} for body in cases],
         "padded": padded.hex(),
         "keys": [{**plain(word), "hex": encode_body(word).hex()} for word in words],
@@ -280,6 +290,7 @@ def crossings(secret: bytes) -> list[Crossing]:
         FoundBody(secret, draw("token", 16), b"", "potsdam.example", "no such user"),
         RefusalBody(secret, draw("envelope id", 32), "no relay of this mesh carries anything to berlin.example"),
         RefusalBody(secret, draw("envelope id", 32), ""),
+        MarkBody(secret, "potsdam.example", ANNA.address, draw("message id", 16)),
     ]
 
 

@@ -39,13 +39,13 @@ from qpq.wire.errors import WireError
 from qpq.wire.frames import Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from qpq.crypto.identity import Address, Identity
     from qpq.mesh.core import Core
     from qpq.mesh.effects import Effect
     from qpq.mesh.events import Event
-    from qpq.mesh.records import Operation, Store
+    from qpq.mesh.records import Operation, Row
     from qpq.wire.envelope import Envelope
     from qpq.wire.frames import Frame
 
@@ -53,6 +53,26 @@ LATE_S = 0.005
 """Seconds that operations nothing hangs on may wait for others to be written with."""
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
+
+
+class Store(Protocol):
+    """What the core asks of a store; ``store.Database`` is one, the tests have another."""
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """Carry out all operations or none, durably."""
+        ...
+
+    def envelope(self, envelope_id: bytes) -> bytes | None:
+        """Return the bytes of an envelope that is queued, in custody or flooded."""
+        ...
+
+    def sent(self, user: Address, message_id: bytes) -> tuple[bytes, str] | None:
+        """Return envelope and text of a user's own message that is on its way; None: there is none such any more."""
+        ...
+
+    def restore(self) -> Iterable[Row]:
+        """Return what ``Core.restore`` takes."""
+        ...
 
 
 class Links(Protocol):

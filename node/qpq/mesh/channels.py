@@ -24,6 +24,7 @@ from qpq.mesh.records import (
     TombstoneInsert,
 )
 from qpq.mesh.rows import broadcast_row
+from qpq.mesh.users import Subscribed
 from qpq.wire.body import Body, decode_body, encode_body, pad
 from qpq.wire.envelope import COMMITMENT_SIZE, MAX_TTL, Mode, encode_envelope, envelope_id, sign_envelope
 from qpq.wire.errors import WireError
@@ -39,28 +40,18 @@ if TYPE_CHECKING:
     from qpq.mesh.flooding import Flooding
     from qpq.mesh.inbox import Inbox
     from qpq.mesh.limits import Limits
+    from qpq.mesh.marks import Marks
+    from qpq.mesh.routing import Routing
     from qpq.mesh.rows import MessageRow
     from qpq.mesh.tombstones import Tombstones
-    from qpq.mesh.users import Users
+    from qpq.mesh.users import Channel, Users
+    from qpq.wire.body import AnyBody
     from qpq.wire.envelope import Envelope
 
 _SHOWN_TAG = b"qpq/1/shown"
-_DAYS = 40
-"""Days whose tags are kept ready: more than any envelope lives; the one used longest ago is forgotten."""
 _AT_ONCE = 16
 """Envelopes read back from the store at once."""
 _SWEEP = 4
-
-
-class _Channel:
-    """A channel with readers here: each with the only senders that count, if such are named."""
-
-    __slots__ = ("identifier", "key", "readers")
-
-    def __init__(self, key: bytes) -> None:
-        self.identifier = channel_id(key)
-        self.key = key
-        self.readers: dict[Address, frozenset[Address]] = {}
 
 
 class Channels:
@@ -71,7 +62,6 @@ class Channels:
     """
 
     __slots__ = (
-        "_by_day",
         "_chance",
         "_channels",
         "_clock",
@@ -80,8 +70,10 @@ class Channels:
         "_flooding",
         "_inbox",
         "_limits",
+        "_marks",
         "_own",
         "_recalling",
+        "_routing",
         "_tombstones",
         "_users",
         "_waiting",
@@ -99,6 +91,7 @@ class Channels:
         tombstones: Tombstones,
         flooded: Flooded,
         flooding: Flooding,
+        routing: Routing,
     ) -> None:
         self._limits = limits
         self._clock = clock
@@ -109,8 +102,9 @@ class Channels:
         self._tombstones = tombstones
         self._flooded = flooded
         self._flooding = flooding
-        self._channels: dict[bytes, _Channel] = {}
-        self._by_day: dict[int, dict[bytes, bytes]] = {}
+        self._routing = routing
+        self._channels = Subscribed()
+        self._marks: Marks | None = None
         self._own: dict[bytes, MessageRow] = {}
         self._waiting: dict[bytes, None] = {}
         self._recalling = False
@@ -125,22 +119,20 @@ class Channels:
             self._effects.count(counters.CHANNEL_OVER_CAP)
             return
         if channel is None:
-            channel = self._channels[identifier] = _Channel(event.key)
-            self._by_day.clear()
+            channel = self._channels.add(event.key)
         channel.readers[event.user] = event.signers
         for held in self._flooded.held():
-            if held.day is None or self._tags(held.day).get(held.tag) == identifier:
+            if held.day is None or self._channels.tags(held.day).get(held.tag) == identifier:
                 self._waiting[held.short] = None
         self._recall()
 
     def left(self, event: ChannelLeft, _now: float) -> None:
         """Let a user read a channel no longer."""
-        self._leave(event.channel, event.user)
+        self._channels.leave(event.channel, event.user)
 
     def user_removed(self, user: Address) -> None:
         """Forget what a user who is gone has read and posted."""
-        for channel in tuple(self._channels):
-            self._leave(channel, user)
+        self._channels.leave_all(user)
         self._own = {identifier: row for identifier, row in self._own.items() if row.user != user}
 
     # --- posting -----------------------------------------------------------------------------------
@@ -179,10 +171,9 @@ class Channels:
 
     def flooded(self, arrival: Arrival, now: float) -> None:
         """Show a new envelope to who reads its channel."""
-        channel = self._match(arrival.envelope)
-        body = self._open(channel, arrival.envelope) if channel is not None else None
-        if channel is not None and body is not None:
-            self._show(channel, arrival, body, now)
+        found = self._open(arrival.envelope, fresh=True)
+        if found is not None:
+            self._show(*found, arrival, now)
 
     def taken(self, held: Held) -> None:
         """Note that one more neighbour has taken a broadcast of a local user."""
@@ -202,12 +193,22 @@ class Channels:
 
     # --- what other domains bring, and what the store gives back ------------------------------------------
 
-    def shares(self, envelope: Envelope) -> bool:
-        """Whether an envelope is of a channel that the gateway here reads for other domains, and is whole."""
-        channel, gateway = self._match(envelope), self._users.gateway
-        if channel is None or gateway is None or gateway.secret.address not in channel.readers:
-            return False
-        return self._open(channel, envelope) is not None
+    def shared(self, envelope: Envelope) -> tuple[Channel, Body] | None:
+        """Return channel and message of an envelope, if the gateway here reads that channel for other domains."""
+        found, gateway = self._read(envelope), self._users.gateway
+        if found is None or gateway is None or gateway.secret.address not in found[0].readers:
+            return None
+        channel, body = found
+        return (channel, body) if isinstance(body, Body) else None
+
+    @property
+    def marks(self) -> Marks:
+        """What gateways say of messages, made with the first of that."""
+        if self._marks is None:
+            from qpq.mesh.marks import Marks  # noqa: PLC0415 (few channels are shared with other domains)
+
+            self._marks = Marks(self._effects, self._inbox, self._routing, self._users)
+        return self._marks
 
     def recalled(self, event: Recalled, now: float) -> None:
         """Show what was read from the store, and ask for more."""
@@ -223,17 +224,17 @@ class Channels:
     # --- inside ----------------------------------------------------------------------------------------
 
     def _look(self, held: Held, arrival: Arrival, now: float) -> None:
-        channel = self._match(arrival.envelope)
-        body = self._open(channel, arrival.envelope) if channel is not None else None
-        if channel is None or body is None:
+        found = self._open(arrival.envelope, fresh=False)
+        if found is None:
             return
+        channel, body = found
         if held.via is None and arrival.identifier not in self._own and self._users.get(held.sender) is not None:
             state = State.RELAYED if held.copies else State.QUEUED
             row = broadcast_row(held.sender, body.message_id, arrival.identifier, channel.identifier)
             self._own[arrival.identifier] = replace(row, state=state, copies=held.copies)
-        self._show(channel, arrival, body, now)
+        self._show(channel, body, arrival, now)
 
-    def _post(self, secret: SecretIdentity, channel: _Channel, event: SendBroadcast, now: float) -> None:
+    def _post(self, secret: SecretIdentity, channel: Channel, event: SendBroadcast, now: float) -> None:
         """Seal, keep and send a broadcast; raises CryptoError, WireError for what cannot be sealed or sent."""
         body = Body(secret=event.message_id, text=event.text, message_id=event.message_id)
         timestamp = self._clock.stamp(now)
@@ -278,35 +279,39 @@ class Channels:
             )
         )
         self._effects.after(StateChanged(event.user, event.message_id, State.QUEUED))
-        self._show(channel, arrival, body, now)
+        self._show(channel, body, arrival, now)
 
-    def _match(self, envelope: Envelope) -> _Channel | None:
-        """Return the channel whose tag for its day an envelope shows."""
-        identifier = self._tags(day_of(envelope.timestamp)).get(envelope.recipient)
-        return None if identifier is None else self._channels[identifier]
+    def _open(self, envelope: Envelope, *, fresh: bool) -> tuple[Channel, Body] | None:
+        """Return channel and message of an envelope that somebody here can read; what is a mark is taken as one.
 
-    def _tags(self, day: int) -> dict[bytes, bytes]:
-        """Return the tags that the channels have on a day, with the channels' ids."""
-        tags = self._by_day.pop(day, None)
-        if tags is None:
-            tags = {day_tag(channel.key, day): identifier for identifier, channel in self._channels.items()}
-            if len(self._by_day) >= _DAYS:
-                del self._by_day[next(iter(self._by_day))]
-        self._by_day[day] = tags
-        return tags
-
-    def _open(self, channel: _Channel, envelope: Envelope) -> Body | None:
-        try:
-            plain = open_broadcast(channel.key, envelope.payload, tag=envelope.recipient, sender=envelope.sender)
-            body = decode_body(plain)
-        except (CryptoError, WireError):
-            body = None
+        ``fresh``: it has come just now, and not from the store.
+        """
+        found = self._read(envelope)
+        if found is None:
+            return None
+        channel, body = found
         if isinstance(body, Body):
-            return body
-        self._effects.count(counters.CHANNEL_UNREADABLE)
+            return channel, body
+        from qpq.wire.crossing import MarkBody  # noqa: PLC0415 (see marks)
+
+        if isinstance(body, MarkBody):
+            self.marks.take(channel, envelope.sender, body, fresh=fresh)
+        else:
+            self._effects.count(counters.CHANNEL_UNREADABLE)
         return None
 
-    def _show(self, channel: _Channel, arrival: Arrival, body: Body, now: float) -> None:
+    def _read(self, envelope: Envelope) -> tuple[Channel, AnyBody] | None:
+        channel = self._channels.match(envelope)
+        if channel is None:
+            return None
+        try:
+            plain = open_broadcast(channel.key, envelope.payload, tag=envelope.recipient, sender=envelope.sender)
+            return channel, decode_body(plain)
+        except (CryptoError, WireError):
+            self._effects.count(counters.CHANNEL_UNREADABLE)
+            return None
+
+    def _show(self, channel: Channel, body: Body, arrival: Arrival, now: float) -> None:
         """Deliver a message to each reader who wants it and has not seen it."""
         sender = arrival.envelope.sender
         for address, signers in channel.readers.items():
@@ -321,12 +326,12 @@ class Channels:
             elif sender in user.blocked:
                 self._effects.count(counters.CHANNEL_BLOCKED)
             elif not self._knows(address, sender, body.message_id):
-                self._deliver(address, channel, arrival, body, now)
+                self._deliver(address, channel, body, arrival, now)
 
     def _knows(self, user: Address, sender: Address, message_id: bytes) -> bool:
         return self._inbox.knows(user, sender, message_id) or self._tombstones.knows(user, sender, message_id)
 
-    def _deliver(self, user: Address, channel: _Channel, arrival: Arrival, body: Body, now: float) -> None:
+    def _deliver(self, user: Address, channel: Channel, body: Body, arrival: Arrival, now: float) -> None:
         """Keep a message for a reader and show it, if the inbox has room; else it may be shown after a restart."""
         envelope = arrival.envelope
         sender, received = envelope.sender, self._clock.unix(now)
@@ -334,7 +339,8 @@ class Channels:
         if not self._inbox.fits(user, sender, arrival.via, size):
             self._effects.count(counters.CHANNEL_NO_ROOM)
             return
-        kept = Kept(user, body.message_id, sender, size, arrival.via)
+        domain = "" if self._marks is None else self._marks.domain(channel, sender, body.message_id)
+        kept = Kept(user, body.message_id, sender, size, arrival.via, domain=domain)
         for gone in self._inbox.make_room(kept):
             self._effects.persist(MessageDelete(user, gone))
         self._inbox.add(kept)
@@ -352,13 +358,14 @@ class Channels:
                 size=size,
                 via=arrival.via,
                 channel=channel.identifier,
+                domain=domain,
             )
         )
         expires = arrival.born + envelope.ttl
         self._bury(TombstoneInsert(user, shown, sender, body.message_id, b"", b"", expires), now)
         self._effects.count(counters.CHANNEL_DELIVERED)
         self._effects.after(
-            Deliver(user, body.message_id, sender, body.text, received, envelope.urgent, channel.identifier)
+            Deliver(user, body.message_id, sender, body.text, received, envelope.urgent, channel.identifier, domain)
         )
 
     def _bury(self, stone: TombstoneInsert, now: float) -> None:
@@ -368,12 +375,6 @@ class Channels:
             self._effects.persist(TombstoneDelete(gone.user, gone.envelope_id))
         self._tombstones.add(stone)
         self._effects.persist(stone)
-
-    def _leave(self, identifier: bytes, user: Address) -> None:
-        channel = self._channels.get(identifier)
-        if channel is not None and channel.readers.pop(user, None) is not None and not channel.readers:
-            del self._channels[identifier]
-            self._by_day.clear()
 
     def _recall(self) -> None:
         """Ask for the next envelopes that may be of interest, one lot at a time."""

@@ -99,6 +99,7 @@ CHANNEL_BLOCKED: Final = "channel.blocked"
 CHANNEL_UNREADABLE: Final = "channel.unreadable"
 CHANNEL_OVER_CAP: Final = "channel.over_cap"
 CHANNEL_NO_ROOM: Final = "channel.no_room"
+MARK_DOUBTED: Final = "channel.mark_doubted"
 
 TOMBSTONE_EVICTED: Final = "tombstone.evicted"
 

@@ -282,12 +282,20 @@ class Flooding:
         self._spread(arrival, (), now)
         return arrival
 
-    def enter(self, arrival: Arrival, via: Identity, rates: Rates, now: float) -> CustodyCode:
-        """Take an envelope that another domain brought, ``via`` standing for that; return what became of it."""
+    def enter(
+        self, arrival: Arrival, via: Identity, rates: Rates, now: float, *, mark: Callable[[], Arrival]
+    ) -> CustodyCode:
+        """Take an envelope that another domain brought, ``via`` standing for that; return what became of it.
+
+        What ``mark`` makes goes before it on each link; where there is no room for that it is passed on all the same.
+        """
         if not self._flooded.wants(arrival.short, via):
             return CustodyCode.DUPLICATE
         code = self._keep(arrival, rates, now)
         if code is CustodyCode.ACCEPTED:
+            before = mark()
+            self._keeping.keep(before, now)
+            self._spread(before, (), now)
             self._take(arrival, now)
         return code
 

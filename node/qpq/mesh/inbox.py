@@ -57,8 +57,8 @@ class Inbox:
     def fits(self, user: Address, sender: Address, via: Identity | None, size: int, *, outside: bool = False) -> bool:
         """Whether ``user`` may keep ``size`` more bytes from ``sender`` that came over ``via`` (None: this node).
 
-        ``outside``: it came from another domain, whose messages have a share of their own. It may be that
-        ``make_room`` is to be called first.
+        ``outside``: a gateway has brought it from another domain, whose messages have a share of their own; what comes
+        through a channel counts for the neighbour. It may be that ``make_room`` is to be called first.
         """
         box = self._boxes.get(user) or _Box()
         return all(self._spare(box, key, size, read=True) for key in _keys(sender, via, outside))
@@ -107,6 +107,17 @@ class Inbox:
         box = self._boxes.get(user)
         same_id = box.messages.get(message_id) if box is not None else None
         return same_id is not None and any(kept.sender == sender for kept in same_id)
+
+    def mark(self, user: Address, sender: Address, message_id: bytes, domain: str) -> bool:
+        """Note which domain a channel's message came from; False: it is not kept, or that is known already."""
+        box = self._boxes.get(user)
+        same_id = box.messages.get(message_id, ()) if box is not None else ()
+        if box is None or not any(kept.sender == sender and kept.via and not kept.domain for kept in same_id):
+            return False
+        box.messages[message_id] = tuple(
+            replace(kept, domain=domain) if kept.sender == sender else kept for kept in same_id
+        )
+        return True
 
     def remove(self, user: Address, message_id: bytes) -> bool:
         """Forget the messages of this id; whether there was one."""
@@ -177,7 +188,7 @@ _NOTHING = _Share()
 
 
 def _of(message: Kept) -> tuple[tuple[int, bytes], ...]:
-    return _keys(message.sender, message.via, bool(message.domain))
+    return _keys(message.sender, message.via, bool(message.domain) and message.via is None)
 
 
 def _keys(sender: Address, via: Identity | None, outside: bool) -> tuple[tuple[int, bytes], ...]:

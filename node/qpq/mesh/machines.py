@@ -311,6 +311,7 @@ class Machines:
             tombstones=self.tombstones,
             flooded=self.flooded,
             flooding=self.flooding,
+            routing=self.routing,
         )
 
     def _join_domains(self) -> None:

@@ -1,4 +1,4 @@
-"""What the core asks of the store: operations of a Persist, rows for a restart, and the store's port.
+"""What the core asks of the store (``daemon.shell``): operations of a Persist, and rows for a restart.
 
 Every row belongs to a user (32-byte address). Ages are kept on the node's clock of life
 (``mesh.clock``), in whole seconds.
@@ -7,11 +7,9 @@ Every row belongs to a user (32-byte address). Ages are kept on the node's clock
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from qpq.crypto.identity import Address, Identity
     from qpq.mesh.effects import State
 
@@ -72,7 +70,7 @@ class InboxInsert:
     ``envelope_id`` is empty for a local message and for one that is only to be there for sure.
     ``sent`` and ``received`` are Unix seconds (0: unknown), ``size`` counts against the caps.
     ``channel`` is empty, or the id (16 bytes) of the channel it came through. ``domain``: empty, or where it came
-    from as a gateway says; then ``via`` is None.
+    from as a gateway says; then ``via`` is None, but for what came through a channel.
     """
 
     user: Address
@@ -87,6 +85,17 @@ class InboxInsert:
     via: Identity | None
     channel: bytes = b""
     domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxMark:
+    """A message that came through a channel, and is kept, is from another ``domain``, as a gateway says."""
+
+    user: Address
+    message_id: bytes
+    sender: Address
+    channel: bytes
+    domain: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +305,7 @@ Operation: TypeAlias = (
     | OutboxReseal
     | OutboxState
     | InboxInsert
+    | InboxMark
     | MessageDelete
     | UserDelete
     | TombstoneInsert
@@ -378,23 +388,3 @@ Row: TypeAlias = (
     | BundlePut
     | Checkpoint
 )
-
-
-class Store(Protocol):
-    """The store as the core's caller uses it; ``store.Database`` is one, the tests have another."""
-
-    def apply(self, operations: Sequence[Operation]) -> None:
-        """Carry out all operations or none, durably."""
-        ...
-
-    def envelope(self, envelope_id: bytes) -> bytes | None:
-        """Return the bytes of an envelope that is queued, in custody or flooded."""
-        ...
-
-    def sent(self, user: Address, message_id: bytes) -> tuple[bytes, str] | None:
-        """Return envelope and text of a user's own message that is on its way; None: there is none such any more."""
-        ...
-
-    def restore(self) -> Iterable[Row]:
-        """Return what ``Core.restore`` takes."""
-        ...

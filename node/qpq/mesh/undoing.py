@@ -16,6 +16,7 @@ from qpq.mesh.records import (
     Checkpoint,
     FederationInsert,
     InboxInsert,
+    InboxMark,
     Kept,
     KnownDelete,
     KnownInsert,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 
 _SMALL = (
+    InboxMark,
     OutboxState,
     ProofInsert,
     RelayCopies,
@@ -194,7 +196,7 @@ class Undoing:
 
     def _inbox_insert(self, operation: InboxInsert, _now: float) -> None:
         self._receiving.undo(operation)
-        if operation.domain:
+        if operation.domain and not operation.channel:
             self._crossings.not_delivered(operation)
         elif operation.envelope_id and not operation.channel:
             self._refuse(operation.via, operation.envelope_id)

@@ -1,17 +1,21 @@
-"""The users of this node: their keys, whom they block, and the announces that tell neighbours of them."""
+"""The users of this node: keys, blocked senders, the announces that tell neighbours of them, the channels they read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qpq.crypto.channels import channel_id, day_of, day_tag
 from qpq.crypto.identity import SecretIdentity
 from qpq.wire.announce import GATEWAY, sign_announce
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address
+    from qpq.wire.envelope import Envelope
     from qpq.wire.frames_mesh import Announce
 
 _MAX_U32 = 0xFFFF_FFFF
+_DAYS = 40
+"""Days whose tags are kept ready: more than any envelope lives; the one used longest ago is forgotten."""
 
 
 class LocalUser:
@@ -115,3 +119,66 @@ class Users:
     def _sign(self, secret: SecretIdentity, boot: int, counter: int, gateway: str) -> Announce:
         capabilities = GATEWAY if gateway else 0
         return sign_announce(secret, node=self._node.identity, boot=boot, counter=counter, capabilities=capabilities)
+
+
+class Channel:
+    """A channel with readers here: each with the only senders that count, if such are named."""
+
+    __slots__ = ("identifier", "key", "readers")
+
+    def __init__(self, key: bytes) -> None:
+        self.identifier = channel_id(key)
+        self.key = key
+        self.readers: dict[Address, frozenset[Address]] = {}
+
+
+class Subscribed:
+    """Channels by their ids; who adds them keeps to the cap."""
+
+    __slots__ = ("_by_day", "_channels")
+
+    def __init__(self) -> None:
+        self._channels: dict[bytes, Channel] = {}
+        self._by_day: dict[int, dict[bytes, bytes]] = {}
+
+    def __len__(self) -> int:
+        """Return how many channels are read."""
+        return len(self._channels)
+
+    def get(self, identifier: bytes) -> Channel | None:
+        """Return a channel that is read."""
+        return self._channels.get(identifier)
+
+    def add(self, key: bytes) -> Channel:
+        """Begin to read a channel; raises CryptoError for no key."""
+        channel = Channel(key)
+        self._channels[channel.identifier] = channel
+        self._by_day.clear()
+        return channel
+
+    def leave(self, identifier: bytes, user: Address) -> None:
+        """Have a user read a channel no longer; without readers it is forgotten."""
+        channel = self._channels.get(identifier)
+        if channel is not None and channel.readers.pop(user, None) is not None and not channel.readers:
+            del self._channels[identifier]
+            self._by_day.clear()
+
+    def leave_all(self, user: Address) -> None:
+        """Have a user read nothing any more."""
+        for identifier in tuple(self._channels):
+            self.leave(identifier, user)
+
+    def match(self, envelope: Envelope) -> Channel | None:
+        """Return the channel whose tag for its day an envelope shows."""
+        identifier = self.tags(day_of(envelope.timestamp)).get(envelope.recipient)
+        return None if identifier is None else self._channels[identifier]
+
+    def tags(self, day: int) -> dict[bytes, bytes]:
+        """Return the tags that the channels have on a day, with the channels' ids."""
+        tags = self._by_day.pop(day, None)
+        if tags is None:
+            tags = {day_tag(channel.key, day): identifier for identifier, channel in self._channels.items()}
+            if len(self._by_day) >= _DAYS:
+                del self._by_day[next(iter(self._by_day))]
+        self._by_day[day] = tags
+        return tags

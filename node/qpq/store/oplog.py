@@ -22,6 +22,7 @@ from qpq.mesh.records import (
     BundlePut,
     Checkpoint,
     InboxInsert,
+    InboxMark,
     KnownInsert,
     MessageDelete,
     Operation,
@@ -50,17 +51,17 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Address
     from qpq.store.codec import Codec
 
-HEAD: Final = b"qpqsnap4"
+HEAD: Final = b"qpqsnap5"
 """What a snapshot begins with; its last byte is the version, to be raised with any change of the records below."""
 
-EARLIER: Final = (b"qpqsnap1", b"qpqsnap2", b"qpqsnap3")
+EARLIER: Final = (b"qpqsnap1", b"qpqsnap2", b"qpqsnap3", b"qpqsnap4")
 """What those of earlier versions begin with: they lack some records, and records what was added at their end since.
 They are only read."""
 
 SEALED_HEAD: Final = b"qpqseal" + HEAD[-1:]
 """The same of one that is sealed."""
 
-EARLIER_SEALED: Final = (b"qpqseal2", b"qpqseal3")
+EARLIER_SEALED: Final = (b"qpqseal2", b"qpqseal3", b"qpqseal4")
 
 _BLOCK = Struct(">II")
 _ITEM = Struct(">I")
@@ -150,6 +151,7 @@ TYPES: Final[tuple[type[Any], ...]] = (
     HomeRead,
     HomeExpired,
     HomeLast,
+    InboxMark,
 )
 _OPTIONAL = ("via", "sealed")
 _NUMBERS = {kind: number for number, kind in enumerate(TYPES)}

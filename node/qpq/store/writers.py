@@ -12,6 +12,7 @@ from qpq.mesh.records import (
     Checkpoint,
     FederationInsert,
     InboxInsert,
+    InboxMark,
     KnownDelete,
     KnownInsert,
     MessageDelete,
@@ -50,6 +51,7 @@ SOLE: Final = (
     OutboxInsert,
     OutboxState,
     InboxInsert,
+    InboxMark,
     TombstoneInsert,
     TombstoneDelete,
     RelayCopies,
@@ -131,6 +133,7 @@ class Writers:
             OutboxReseal: self._outbox_reseal,
             OutboxState: self._outbox_state,
             InboxInsert: self._inbox_insert,
+            InboxMark: self._inbox_mark,
             MessageDelete: self._message_delete,
             UserDelete: self._user_delete,
             TombstoneInsert: self._tombstone_insert,
@@ -226,6 +229,13 @@ class Writers:
                 row.channel or None,
                 row.domain,
             ),
+        )
+
+    def _inbox_mark(self, row: InboxMark) -> None:
+        self._connection.execute(
+            "UPDATE inbox SET domain = ?"
+            " WHERE user = ? AND message_id = ? AND sender = ? AND channel = ? AND domain = ''",
+            (row.domain, row.user, row.message_id, row.sender, row.channel),
         )
 
     def _message_delete(self, row: MessageDelete) -> None:

@@ -47,6 +47,7 @@ class BodyKind(IntEnum):
     LOOKUP = 7
     FOUND = 8
     REFUSAL = 9
+    MARK = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ _READERS: Final[dict[int, Callable[[list[Any]], AnyBody]]] = {
 
 
 def _crossing_reader(kind: int) -> Callable[[list[Any]], AnyBody] | None:
-    if not BodyKind.OUTWARD <= kind <= BodyKind.REFUSAL:
+    if not BodyKind.OUTWARD <= kind <= BodyKind.MARK:
         return None
     from qpq.wire.crossing import CROSSING_READERS  # noqa: PLC0415 (few meshes have gateways)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
-from qpq.wire.body import SECRET_SIZE, BodyKind
+from qpq.wire.body import MESSAGE_ID_SIZE, SECRET_SIZE, BodyKind
 from qpq.wire.domain import check_domain, check_user
 from qpq.wire.envelope import ADDRESS_SIZE, MAX_INNER
 from qpq.wire.errors import FieldError, ShapeError
@@ -164,7 +164,32 @@ class RefusalBody:
         return [BodyKind.REFUSAL, self.secret, self.about, self.reason]
 
 
-Crossing: TypeAlias = OutwardBody | InwardBody | ProofBody | LookupBody | FoundBody | RefusalBody
+@dataclass(frozen=True, slots=True)
+class MarkBody:
+    """From a gateway to a channel: the message ``message_id`` of ``sender`` there came from ``domain``.
+
+    Raises FieldError.
+    """
+
+    word: ClassVar[bool] = True
+    secret: bytes
+    domain: str
+    sender: Address
+    message_id: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse what the wire cannot carry."""
+        _sized("a receipt secret", self.secret, SECRET_SIZE)
+        check_domain(self.domain)
+        _sized("an address", self.sender, ADDRESS_SIZE)
+        _sized("a message id", self.message_id, MESSAGE_ID_SIZE)
+
+    def items(self) -> list[int | bytes | str]:
+        """Return what stands on the wire."""
+        return [BodyKind.MARK, self.secret, self.domain, self.sender, self.message_id]
+
+
+Crossing: TypeAlias = OutwardBody | InwardBody | ProofBody | LookupBody | FoundBody | RefusalBody | MarkBody
 
 
 def short_reason(reason: str) -> str:
@@ -191,6 +216,7 @@ CROSSING_READERS: Final[dict[int, Callable[[list[Any]], Crossing]]] = {
         FoundBody, "a find is [8, secret, token, address, domain, reason]", [bytes, bytes, bytes, str, str]
     ),
     BodyKind.REFUSAL: _reader(RefusalBody, "a refusal is [9, secret, envelope id, reason]", [bytes, bytes, str]),
+    BodyKind.MARK: _reader(MarkBody, "a mark is [10, secret, domain, sender, message id]", [bytes, str, bytes, bytes]),
 }
 
 
