@@ -19,7 +19,8 @@ interface FederationService {
       auth :FederationAuth,
       ttlSecs :UInt32,         # ours: seconds left to live; 0: not told, the receiver's default holds
       hops :UInt8,             # ours: domains passed so far, the sender's included, so that loops end; 0: not told
-      messageId :Data          # ours: 32 bytes that name the message, for duplicates; empty: SHA-256 of the payload
+      messageId :Data,         # ours: 32 bytes that name the message, for duplicates; empty: SHA-256 of the payload
+      home :Text               # ours: the domain that a broadcast is from, which the caller may speak for; empty: its own
     ) -> (seq :UInt64);        # the receiver's own custody number
 
   relayBatchEnqueue @1 (
@@ -30,7 +31,8 @@ interface FederationService {
       auth :FederationAuth,
       ttlSecs :UInt32,         # ours, as above
       hops :UInt8,             # ours, as above
-      messageId :Data          # ours, as above; one for all recipients
+      messageId :Data,         # ours, as above; one for all recipients
+      home :Text               # ours, as above
     ) -> (seqs :List(UInt64)); # in the order of recipientKeys
 
   # What the keys are is ours: in the reference a package is one of MLS, and the hybrid key one of its own hybrid KEM. Here

@@ -114,6 +114,29 @@ def test_in_a_triangle_everybody_gets_it_and_it_comes_to_rest() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize(("carries", "origin"), [((A,), A), ((), B)], ids=["carried", "not carried"])
+def test_in_a_line_the_last_learns_where_a_broadcast_is_from_if_it_lets_the_one_between_say_so(
+    carries: tuple[str, ...], origin: str
+) -> None:
+    async def scenario() -> None:
+        aachen, berlin, chemnitz = Domain(A), Domain(B), Domain(C)
+        chemnitz.begin(shares(replace(berlin.relay(), carries=carries), calls=False))
+        berlin.begin(shares(aachen.relay(), calls=False), shares(chemnitz.relay()))
+        aachen.begin(shares(berlin.relay()))
+        async with domains(aachen, berlin, chemnitz):
+            aachen.federation.heard(broadcast(1), 0)
+            await until(lambda: taken(chemnitz) == [broadcast(1)])
+            assert [took.item.origin for took in (*berlin.took, *chemnitz.took)] == [A, origin]
+            berlin.federation.heard(broadcast(2), 0, A)  # as another relay of Berlin's says, which brought it
+            await until(lambda: taken(chemnitz) == [broadcast(1), broadcast(2)])
+            assert chemnitz.took[1].item.origin == origin
+            berlin.federation.heard(broadcast(3), 0)
+            await until(lambda: taken(aachen) == [broadcast(3)])
+            assert [took.item.origin for took in chemnitz.took[2:]] == [B]
+
+    run(scenario)
+
+
 def test_a_broadcast_passes_eight_domains_at_most() -> None:
     async def scenario() -> None:
         members = triangle()

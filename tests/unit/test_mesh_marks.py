@@ -133,6 +133,14 @@ def test_a_mark_goes_to_no_other_domain_and_is_taken_from_none() -> None:
     assert heard == []
 
 
+def test_another_gateway_that_hears_a_broadcast_learns_its_domain_too() -> None:
+    world, nodes = sharing(gateways=2)
+    come(world, nodes[1], text())
+    world.run(5.0)
+    heard = [effect.domain for effect in nodes[2].outside if isinstance(effect, BroadcastHeard)]
+    assert heard == [C]
+
+
 def test_a_mark_that_comes_behind_its_message_is_put_on_what_is_kept() -> None:
     world, nodes = sharing()
     gateway = nodes[2].gateway

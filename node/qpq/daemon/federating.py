@@ -188,7 +188,7 @@ class Federating:
         if isinstance(effect, (effects.Outward, effects.InsideProof)):
             self._woken(effect.domain)  # it is in the table
         elif isinstance(effect, effects.BroadcastHeard):
-            self.federation.heard(effect.envelope, max(0, int(self._life()) - effect.born))
+            self.federation.heard(effect.envelope, max(0, int(self._life()) - effect.born), effect.domain)
         elif isinstance(effect, effects.OutsideAnswered):
             _settle(self._tokens, effect.token, Answer(effect.reason, effect.retry))
         elif isinstance(effect, effects.BundleMade):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from qpq.crypto.identity import Address
@@ -42,9 +43,10 @@ class FederationQueue:
         self._life = life
         self._wake = wake
 
-    def hold(self, item: Outside, recipient: Address, *, ttl: int, age: int, hops: int) -> int:
+    def hold(self, item: Outside, recipient: Address, *, ttl: int, age: int, hops: int, home: str = "") -> int:
         """Keep something for another domain and return its number; raises StoreFullError."""
-        seq = self._parcels.keep(self._parcel(item, recipient, ttl=ttl, age=age, hops=hops))
+        parcel = self._parcel(item, recipient, ttl=ttl, age=age, hops=hops)
+        seq = self._parcels.keep(replace(parcel, origin=home) if home else parcel)
         self._wake(item.to)
         return seq
 

@@ -126,6 +126,7 @@ class Courier:
                         "ttlSecs": left,
                         "hops": parcel.hops + 1,
                         "messageId": item.message_id,
+                        "home": parcel.origin if isinstance(item, OutsideBroadcast) else "",
                     },
                     timeout=CALL_S,
                 )
@@ -169,5 +170,5 @@ def item_of(parcel: Parcel, own: str) -> Outside:
     if parcel.kind == 1:
         return OutsideReceipt(parcel.domain, origin, parcel.data[:SECRET_SIZE], parcel.data[SECRET_SIZE:])
     if parcel.kind == KINDS.index(OutsideBroadcast):
-        return OutsideBroadcast(parcel.domain, origin, parcel.data)
+        return OutsideBroadcast(parcel.domain, own, parcel.data)
     return OutsideRefusal(parcel.domain, origin, parcel.envelope_id, parcel.data.decode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from qpq.crypto.identity import ID_BYTES, Address
@@ -152,8 +153,7 @@ class Desk:
         if known is not None:
             self._meter.count("federation.duplicates")
             return known
-        hops = max(1, params.uint("hops"))
-        return await self._take(caller, item, recipient, params.uint("ttlSecs"), hops)
+        return await self._take(caller, item, recipient, params)
 
     def _read(self, caller: str, payload: bytes, params: Fields, recipient: Address) -> Outside:
         """Return what the payload is; raises WireError, PolicyError."""
@@ -184,7 +184,8 @@ class Desk:
         if envelope.mode is not Mode.CHANNEL or not topic_of(envelope, self.settings.relay_of(caller).topics):
             raise PolicyError(f"a broadcast of no topic that {item.to} shares with {caller}")
 
-    async def _take(self, caller: str, item: Outside, recipient: Address, left: int, hops: int) -> int:
+    async def _take(self, caller: str, item: Outside, recipient: Address, params: Fields) -> int:
+        left, hops, home = params.uint("ttlSecs"), max(1, params.uint("hops")), params.text("home")
         ttl = decode_envelope(item.envelope).ttl if isinstance(item, OutsideEnvelope | OutsideBroadcast) else OTHER_TTL
         age = max(0, ttl - left) if left else 0
         if item.to != self.settings.domain:
@@ -193,8 +194,11 @@ class Desk:
         if name in self._pending:
             raise CallOverloaded("the same is being taken in just now")
         self._pending.add(name)
+        if not self.settings.relay_of(caller).speaks_for(home):
+            home = caller
         try:
-            answer = await self._mesh.take(item, recipient, age)
+            inside = replace(item, origin=home) if isinstance(item, OutsideBroadcast) else item
+            answer = await self._mesh.take(inside, recipient, age)
         finally:
             self._pending.discard(name)
         if answer.reason:
@@ -203,7 +207,7 @@ class Desk:
         self._meter.count("federation.taken")
         seq = self._queue.note(item, recipient, ttl=ttl, age=age)
         if isinstance(item, OutsideBroadcast):
-            share(self.settings, self._queue, self._meter, item.envelope, age=age, hops=hops)
+            share(self.settings, self._queue, self._meter, item.envelope, age=age, hops=hops, home=home)
         return seq
 
     def _carry(self, caller: str, item: Outside, recipient: Address, *, ttl: int, age: int, hops: int) -> int:

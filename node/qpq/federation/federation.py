@@ -110,9 +110,12 @@ class Federation:
         else:
             self._spawn(courier.refuse(f"{domain} is not reached from {self.trust.settings.domain}"), "refuse")
 
-    def heard(self, broadcast: bytes, age: int) -> None:
-        """A broadcast of a shared topic is known in this mesh, ``age`` seconds after it was made."""
-        share(self.trust.settings, self._parts.queue, self._parts.meter, broadcast, age=age, hops=0)
+    def heard(self, broadcast: bytes, age: int, home: str = "") -> None:
+        """A broadcast of a shared topic is known in this mesh, ``age`` seconds after it was made.
+
+        ``home``: the domain that it is from, as another gateway says; empty: this one.
+        """
+        share(self.trust.settings, self._parts.queue, self._parts.meter, broadcast, age=age, hops=0, home=home)
 
     def renew(self, trust: Trust) -> None:
         """Go by other settings from now on; connections that they would refuse are ended."""

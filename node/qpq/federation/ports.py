@@ -24,8 +24,11 @@ class Answer:
 class Queue(Protocol):
     """What waits for other domains, durable; times are seconds of life."""
 
-    def hold(self, item: Outside, recipient: Address, *, ttl: int, age: int, hops: int) -> int:
-        """Keep something for another domain and return its number; raises QpqError when there is no room."""
+    def hold(self, item: Outside, recipient: Address, *, ttl: int, age: int, hops: int, home: str = "") -> int:
+        """Keep something for another domain and return its number; raises QpqError when there is no room.
+
+        ``home``: the domain that a broadcast is from, empty: this one.
+        """
         ...
 
     def note(self, item: Outside, recipient: Address, *, ttl: int, age: int) -> int:

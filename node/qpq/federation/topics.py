@@ -28,11 +28,12 @@ def topic_of(envelope: Envelope, topics: Iterable[str]) -> str:
     return next((topic for topic in topics if day_tag(open_key(topic), day) == envelope.recipient), "")
 
 
-def share(settings: Settings, queue: Queue, meter: Meter, data: bytes, *, age: int, hops: int) -> None:
+def share(settings: Settings, queue: Queue, meter: Meter, data: bytes, *, age: int, hops: int, home: str = "") -> None:
     """Keep a broadcast for each domain that shares its topic and does not have it from here, or us from there.
 
     ``hops``: domains that it has passed, as far as that is known; the queue knows each as long as it lives, so none
-    goes round. Where a domain has no room for more it is left out: broadcasts are worth no one's messages.
+    goes round. ``home``: the domain that it is from, empty: this one. Where a domain has no room for more it is left
+    out: broadcasts are worth no one's messages.
     """
     envelope = decode_envelope(data)
     topic = topic_of(envelope, settings.topics)
@@ -40,9 +41,9 @@ def share(settings: Settings, queue: Queue, meter: Meter, data: bytes, *, age: i
         return
     for relay in settings.relays:
         item = OutsideBroadcast(relay.domain, "", data)
-        if topic not in relay.topics or queue.known(item) is not None:
+        if topic not in relay.topics or relay.domain == home or queue.known(item) is not None:
             continue
         try:
-            queue.hold(item, NOBODY, ttl=envelope.ttl, age=age, hops=hops)
+            queue.hold(item, NOBODY, ttl=envelope.ttl, age=age, hops=hops, home=home)
         except QpqError:
             meter.count("federation.topics_left_out")

@@ -320,7 +320,8 @@ class Channels:
                 continue
             if user.gateway:
                 if not arrival.is_foreign:
-                    self._effects.after(BroadcastHeard(encode_envelope(arrival.envelope), arrival.born))
+                    heard = encode_envelope(arrival.envelope), arrival.born, self._domain(channel, sender, body)
+                    self._effects.after(BroadcastHeard(*heard))
             elif signers and sender not in signers:
                 self._effects.count(counters.CHANNEL_FOREIGN)
             elif sender in user.blocked:
@@ -339,7 +340,7 @@ class Channels:
         if not self._inbox.fits(user, sender, arrival.via, size):
             self._effects.count(counters.CHANNEL_NO_ROOM)
             return
-        domain = "" if self._marks is None else self._marks.domain(channel, sender, body.message_id)
+        domain = self._domain(channel, sender, body)
         kept = Kept(user, body.message_id, sender, size, arrival.via, domain=domain)
         for gone in self._inbox.make_room(kept):
             self._effects.persist(MessageDelete(user, gone))
@@ -367,6 +368,9 @@ class Channels:
         self._effects.after(
             Deliver(user, body.message_id, sender, body.text, received, envelope.urgent, channel.identifier, domain)
         )
+
+    def _domain(self, channel: Channel, sender: Address, body: Body) -> str:
+        return "" if self._marks is None else self._marks.domain(channel, sender, body.message_id)
 
     def _bury(self, stone: TombstoneInsert, now: float) -> None:
         for gone, expired in self._tombstones.make_room(self._clock.life(now), _SWEEP):

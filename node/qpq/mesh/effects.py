@@ -213,11 +213,13 @@ class InsideProof:
 class BroadcastHeard:
     """A broadcast of a channel that the gateway reads is here; ``born``: seconds of life at which it was made.
 
-    Told again after a restart, and when the gateway begins to read the channel.
+    Told again after a restart, and when the gateway begins to read the channel. ``domain``: empty, or where it came
+    from, as another gateway of this mesh says.
     """
 
     envelope: bytes
     born: int
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

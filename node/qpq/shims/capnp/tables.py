@@ -11,7 +11,7 @@ _S0 = (0, 1, (
 ))
 
 # FederationService.relayEnqueue$Params
-_S1 = (1, 5, (
+_S1 = (1, 6, (
     ("recipientKey", "data", 0, None),
     ("payload", "data", 1, None),
     ("channelId", "data", 2, None),
@@ -20,6 +20,7 @@ _S1 = (1, 5, (
     ("ttlSecs", "u32", 32, 0),
     ("hops", "u8", 16, 0),
     ("messageId", "data", 4, None),
+    ("home", "text", 5, None),
 ))
 
 # FederationService.relayEnqueue$Results
@@ -28,7 +29,7 @@ _S2 = (1, 0, (
 ))
 
 # FederationService.relayBatchEnqueue$Params
-_S3 = (1, 5, (
+_S3 = (1, 6, (
     ("recipientKeys", "list", 0, ("data", None)),
     ("payload", "data", 1, None),
     ("channelId", "data", 2, None),
@@ -37,6 +38,7 @@ _S3 = (1, 5, (
     ("ttlSecs", "u32", 32, 0),
     ("hops", "u8", 16, 0),
     ("messageId", "data", 4, None),
+    ("home", "text", 5, None),
 ))
 
 # FederationService.relayBatchEnqueue$Results
