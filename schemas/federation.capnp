@@ -23,8 +23,12 @@ interface FederationService {
       home :Text               # ours: the domain that a broadcast is from, which the caller may speak for; empty: its own
     ) -> (seq :UInt64);        # the receiver's own custody number
 
+  # One payload for all recipients is what a group of MLS needs, whose members all open the same message. Users of this mesh
+  # speak no MLS: an envelope is signed for one recipient and sealed in a session of two, so each has a payload of its own
+  # and is handed over by relayEnqueue, many calls at once. Several different keys are refused with failed, before anything
+  # is taken; a batch for one key, however often it is named, is taken, and answered as often.
   relayBatchEnqueue @1 (
-      recipientKeys :List(Data),  # what relays of this project carry is for one recipient; several are refused
+      recipientKeys :List(Data),  # 1 to 64, all the same
       payload :Data,
       channelId :Data,
       version :UInt16,
