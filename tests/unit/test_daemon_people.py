@@ -338,7 +338,10 @@ def test_who_is_muted_or_blocked_is_told_to_the_core(commands: Commands, node: N
     commands("mesh.name", caller, peer=text_id(BERT), petname="Bert")
     assert commands("mesh.block", caller, peer="Bert") == {"id": text_id(BERT), "name": "Bert"}
     commands("mesh.mute", caller, peer="Bert")
-    assert node.shell.events[0] == events.BlockedSet(me(node), frozenset([BERT]))
+    assert node.shell.events[:2] == [
+        events.BlockedSet(me(node), frozenset(), frozenset([BERT])),
+        events.BlockedSet(me(node), frozenset([BERT]), frozenset([BERT])),
+    ]
     commands("mesh.unblock", caller, peer="Bert")
     commands("mesh.unmute", caller, peer="Bert")
     assert (node.keyring.user("me").blocked, node.keyring.user("me").muted) == (frozenset(), frozenset())

@@ -426,7 +426,7 @@ def test_words_and_sessions_from_outside_are_limited_all_together() -> None:
 
 
 def test_sessions_from_outside_are_limited_all_together() -> None:
-    world, _, a, b = two(asks=True, limits=Limits(agreement_rate=0.01, agreement_burst=2))
+    world, _, a, b = two(asks=True, limits=Limits(agreement_rate=0.01, agreement_burst=1))
     for node in a:
         for number in range(2):
             world.send(node, address(b[0]), str(number), domain="b.example")

@@ -13,10 +13,9 @@ from qpq.crypto.sealing import seal
 from qpq.mesh import events
 from qpq.mesh.effects import SendFrame
 from qpq.mesh.flooded import cost_of
-from qpq.mesh.limits import Limits
+from qpq.mesh.limits import Limits, Room
 from qpq.mesh.proofs import Proofs
 from qpq.mesh.quotas import Quotas
-from qpq.mesh.room import Room
 from qpq.mesh.routes import Routes
 from qpq.wire.announce import sign_announce
 from qpq.wire.body import Body, encode_body

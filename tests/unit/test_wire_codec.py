@@ -394,7 +394,7 @@ def test_an_unknown_critical_frame_ends_the_link(kind: int) -> None:
         (framed(2, *(bytes(16), bytes(32)) * 17), FieldError),
         (framed(2, *(bytes(16), bytes(32)) * 40), TooManyItemsError),
         (framed(3), FieldError),
-        (framed(3, bytes(32), 9), FieldError),
+        (framed(3, bytes(32), 10), FieldError),
         (framed(3, bytes(32), True), ShapeError),
         (framed(3, bytes(31), 0), FieldError),
         (framed(4, 0, CARA.identity, 0, 1, 1, 0, b""), ShapeError),

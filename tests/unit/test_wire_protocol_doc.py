@@ -79,6 +79,8 @@ def test_the_tables_of_numbers_are_those_of_the_program() -> None:
         ("new ratchet key for {} hours sends TURN", LIMITS.session_turn_s // 3600),
         ("second ({} and 64 at once)", LIMITS.agreement_burst),
         ("second (32 and {} at once)", LIMITS.control_burst),
+        ("{} a second may be in vain", int(LIMITS.vain_rate)),
+        ("in vain, {} at once", LIMITS.vain_burst),
         ("| envelope as stored | {} bytes |", envelope.MAX_ENVELOPE),
         ("the receiver's max_frame, at most {} bytes from this program", frames.MAX_FRAME),
         ("| max_frame | at least {} bytes;", frames.MIN_MAX_FRAME),

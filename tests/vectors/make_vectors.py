@@ -64,7 +64,8 @@ from qpq.wire.envelope import (
     sign_envelope,
 )
 from qpq.wire.frames import (
-    FEATURES,
+    LEANING,
+    SHORT_RECEIPTS,
     Bye,
     CloseCode,
     Custody,
@@ -106,8 +107,8 @@ def build() -> dict[str, Document]:
         "delivery.json": home_vectors.deliveries(),
         "link.json": link(),
         "link_short.json": mesh_vectors.short_link(
-            _hello(3, features=FEATURES),
-            _hello(300, features=FEATURES),
+            _hello(3, features=SHORT_RECEIPTS | LEANING),
+            _hello(300, features=SHORT_RECEIPTS | LEANING),
             {"first": _unicast(), "second": _unicast("second", "Kommst du heute?")},
         ),
         "link_mesh.json": mesh_vectors.link(_hello(4), _hello(301, links=5)),
@@ -347,6 +348,7 @@ def frames() -> Document:
         *_announces(),
         Bye(CloseCode.SHUTDOWN, 30, "restarting"),
         *mesh_vectors.frames(),
+        Custody(((envelope_id(_unicast()), CustodyCode.LATER),)),
     ]
     refused = (
         "00 0180 0181 0100 02810e 03820e00 02810f 40028105 028120 06840500006000 0584050000f6 c000000040000000 03811805"

@@ -63,6 +63,7 @@ class PeopleHandlers(Acting):
         old = self._claimed_by(user, address)
         if accept:
             changed = self._node.keyring.update_user(user.name, lambda user: trust.accepted(user, old))
+            self._tell(changed)
             return self._trusted(changed, user.changed[old])
         if undo:
             return self._trusted(self._node.keyring.update_user(user.name, lambda user: trust.undone(user, old)), old)
@@ -88,6 +89,7 @@ class PeopleHandlers(Acting):
             return trust.verified(user, proven)
 
         changed = self._node.keyring.update_user(user.name, settle)
+        self._tell(changed)
         return {**self._trusted(changed, proven), "matches": True}
 
     def _claimed_by(self, user: User, address: Address) -> Address:
@@ -126,6 +128,7 @@ class PeopleHandlers(Acting):
         address = self._resolve(user, args.text("peer"))
         before = self._claims()
         if self._node.keyring.name_peer(user.name, address, args.text("petname")):
+            self._tell(self._user(caller))
             return {"id": text_id(address), "name": args.text("petname")}
         self._announced(before)
         user = self._user(caller)
@@ -159,8 +162,12 @@ class PeopleHandlers(Acting):
         {"block": keyring.block, "unblock": keyring.unblock, "mute": keyring.mute, "unmute": keyring.unmute}[what](
             user.name, address
         )
-        self._node.shell.put(events.BlockedSet(user.address, keyring.user(user.name).blocked))
+        self._tell(keyring.user(user.name))
         return {"id": text_id(address), "name": self._petname(user, address)}
+
+    def _tell(self, user: User) -> None:
+        """Let the core know whom a user blocks, and whom it knows."""
+        self._node.shell.put(events.BlockedSet(user.address, user.blocked, user.verified.union(user.petnames)))
 
     def _identity(self, caller: Caller, _args: Args) -> object:
         keyring = self._node.keyring

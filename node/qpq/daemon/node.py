@@ -203,7 +203,7 @@ class Node:
 
     def add_user(self, user: User) -> None:
         """Have the core serve a user with all channels."""
-        self.shell.put(events.UserAdded(user.secret.seed, user.blocked))
+        self.shell.put(events.UserAdded(user.secret.seed, user.blocked, named=user.verified.union(user.petnames)))
         for channel in user.channels:
             self.shell.put(events.ChannelJoined(user.address, channel.key, frozenset(channel.signers)))
 

@@ -258,8 +258,8 @@ class Border:
         found = self._parts.receiving.enter(
             envelope, reader, now, domain=event.domain, identifier=identifier, digest=digest
         )
-        if found is CustodyCode.QUOTA:
-            self._later(event.token, "the recipient's inbox is full")
+        if found is CustodyCode.QUOTA or found is CustodyCode.LATER:
+            self._later(event.token, "the recipient's inbox is full, or too much comes for it")
         elif isinstance(found, CustodyCode):
             self._never(event.token, "the recipient does not take it")
         else:

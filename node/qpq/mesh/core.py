@@ -304,7 +304,7 @@ class Core:
 
     def _user_added(self, event: events.UserAdded, _now: float) -> None:
         known, read = self._users.addresses(), self._users.reader(self._node.address) is not None
-        user = self._users.add(event.seed, event.blocked, event.gateway)
+        user = self._users.add(event.seed, event.blocked, event.gateway, event.named)
         if user is None:
             self._effects.do(Notice("warning", f"more than {self._limits.max_users} users: one more is not served"))
         elif user.secret.address not in known:
@@ -336,7 +336,7 @@ class Core:
     def _blocked_set(self, event: events.BlockedSet, _now: float) -> None:
         user = self._users.get(event.user)
         if user is not None:
-            user.blocked = event.blocked
+            user.blocked, user.named = event.blocked, event.named
 
     def _shutdown(self, _event: events.Shutdown, now: float) -> None:
         self._neighbours.close_all(now)

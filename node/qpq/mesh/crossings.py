@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
     from qpq.mesh import events
     from qpq.mesh.asking import Asking
-    from qpq.mesh.buckets import Ingress
     from qpq.mesh.chance import Chance
     from qpq.mesh.channels import Channels
     from qpq.mesh.clock import Clock
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from qpq.mesh.due import Timer
     from qpq.mesh.events import Recalled
     from qpq.mesh.flooding import Flooding
+    from qpq.mesh.ingress import Allowances
     from qpq.mesh.limits import Limits
     from qpq.mesh.outbox import Outgoing
     from qpq.mesh.outside import Outside
@@ -116,9 +116,9 @@ class Crossings:
     # --- what comes in the seals of others, and to a gateway from outside ---------------------------------
 
     @property
-    def ingress(self) -> Ingress:
+    def trials(self) -> Allowances:
         """What other domains may bring users of this node, all together."""
-        return self.outside.ingress
+        return self.outside.trials
 
     def take(
         self,

@@ -16,6 +16,8 @@ _SLACK = 64
 
 MAX_GIVEN = 16
 """Neighbours remembered as having one envelope; of more only the latest count."""
+MAX_PUT_OFF = 32
+"""Neighbours whose envelopes for one recipient were put off that are remembered; those whose time is over go first."""
 MAX_TRIED = 64
 """Neighbours remembered as tried in vain with one envelope; where more of them lead nowhere, all begins again."""
 
@@ -169,14 +171,16 @@ class Destination:
     """What is kept for one recipient, and the neighbours that lately refused it.
 
     ``patience``: how often a way was waited for in vain, -1: none is waited for; ``due``: until when it is
-    for now. ``spraying``: without a route copies may go to any neighbour.
+    for now. ``spraying``: without a route copies may go to any neighbour. ``put_off``: from when on something of what
+    a neighbour brought may be tried again, as the recipient's node would not try it (LATER).
     """
 
-    __slots__ = ("due", "items", "lanes", "patience", "spraying")
+    __slots__ = ("due", "items", "lanes", "patience", "put_off", "spraying")
 
     def __init__(self) -> None:
         self.items: list[Held] = []
         self.lanes: dict[Identity, Lane] = {}
+        self.put_off: dict[Identity | None, float] = {}
         self.patience = -1
         self.due = 0.0
         self.spraying = False
@@ -190,6 +194,20 @@ class Destination:
         ]
         found.sort(key=_rank)
         return found
+
+    def wait_behind(self, via: Identity | None, gap: float, most: float, now: float) -> float:
+        """Return how long one more of what ``via`` brought has to wait: ``gap`` seconds behind the one before it.
+
+        So each neighbour's are tried at a rate of their own, however many it brings.
+        """
+        at = min(now + most, max(now, self.put_off.pop(via, now)) + gap)
+        if len(self.put_off) >= MAX_PUT_OFF:
+            del self.put_off[min(self.put_off, key=self._put_off_until)]
+        self.put_off[via] = at
+        return at - now
+
+    def _put_off_until(self, via: Identity | None) -> float:
+        return self.put_off[via]
 
     def blocked(self, peer: Identity) -> bool:
         """Whether a neighbour is not to be asked now."""

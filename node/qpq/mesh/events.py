@@ -239,6 +239,7 @@ class UserAdded:
     seed: bytes
     blocked: frozenset[Address] = frozenset()
     gateway: str = ""
+    named: frozenset[Address] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +251,11 @@ class UserRemoved:
 
 @dataclass(frozen=True, slots=True)
 class BlockedSet:
-    """The senders from whom ``user`` wants nothing."""
+    """The senders from whom ``user`` wants nothing, and those ``named`` by it, whom no stranger holds up."""
 
     user: Address
     blocked: frozenset[Address]
+    named: frozenset[Address] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

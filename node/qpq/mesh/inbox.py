@@ -119,6 +119,11 @@ class Inbox:
         )
         return True
 
+    def has_from(self, user: Address, sender: Address) -> bool:
+        """Whether the user keeps a message of this sender."""
+        box = self._boxes.get(user)
+        return box is not None and (_SENDER, sender) in box.shares
+
     def remove(self, user: Address, message_id: bytes) -> bool:
         """Forget the messages of this id; whether there was one."""
         box = self._boxes.get(user)

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from qpq.mesh.room import Room
-
 KIB = 1024
 MIB = 1024 * KIB
+_WHOLE = 100
+
+
+class Room:
+    """How much of the caps may be used at present: ``percent``, less while memory is short.
+
+    ``takes``: others' messages are taken into custody.
+    """
+
+    __slots__ = ("percent", "takes")
+
+    def __init__(self) -> None:
+        self.percent = _WHOLE
+        self.takes = True
+
+    def of(self, cap: int) -> int:
+        """Return what there is of a cap, at least 1."""
+        return max(1, cap * self.percent // _WHOLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,10 +301,24 @@ class Limits:
     """The least time before one peer is sent keys again: when it asks, when it has none, when it cannot be read."""
     control_rate: float = 1.0
     control_burst: int = 64
-    """Words about keys that one neighbour may bring a second for long, and at once; more are refused for now."""
+    """Words about keys that one neighbour may bring a second for long, and at once, from all senders of one standing
+    (mesh.ingress); more are refused for now."""
     agreement_rate: float = 1.0
     agreement_burst: int = 32
-    """Sessions of others' that one neighbour may bring a second for long, and at once; more are refused for now."""
+    """The same of sessions that others begin."""
+    vain_rate: float = 50.0
+    vain_burst: int = 256
+    """The same of envelopes for users here that were verified and brought nothing."""
+    vain_sender_percent: int = 25
+    vain_senders: int = 32
+    """The part of that for one sender, and senders told apart; the one that failed longest ago is forgotten."""
+    put_off_s: float = 2.0
+    """The wait between two that came from one neighbour and are not tried by their recipient's node now (LATER)."""
+    pairs_proven: int = 1_024
+    """Senders and recipients next door remembered because something of the one was taken by the other's node, so that
+    what follows is not put off with strangers' (mesh.moving); those heard of longest ago are forgotten."""
+    senders_opened: int = 1_024
+    """Senders remembered because something of theirs was opened; the one heard of longest ago is forgotten."""
     controls: int = 256
     """Words about keys from here on their way; more are not sent."""
     prekey_s: int = 7 * 86_400

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from qpq.mesh.buckets import Bucket
-from qpq.wire.frames import Bye, Custody, Hello, Receipt, Skipped, Transfer
+from qpq.wire.frames import REFUSES_ONE, Bye, Custody, Hello, Receipt, Skipped, Transfer
 from qpq.wire.frames_mesh import Announce, Graft, IHave, Probe, Prune, Query, Reconcile, Retract, Route
 
 if TYPE_CHECKING:
@@ -130,6 +130,11 @@ class Link:
         if self._frames.take(1, now) and self._bytes.take(size, now):
             return Flow.WITHIN
         return Flow.OVER if self._abuse.take(1, now) else Flow.ABUSE
+
+    @property
+    def refuses_one(self) -> bool:
+        """Whether the peer knows the custody code LATER."""
+        return self.hello is not None and bool(self.hello.features & REFUSES_ONE)
 
     def may_announce(self, now: float) -> bool:
         """Count an announce against the rate for those, since each costs a signature to verify."""

@@ -22,9 +22,10 @@ from qpq.mesh.flooded import Flooded
 from qpq.mesh.flooding import Flooding
 from qpq.mesh.giving import Giving
 from qpq.mesh.inbox import Inbox
+from qpq.mesh.ingress import Trials
 from qpq.mesh.intake import Intake, action_table
 from qpq.mesh.keeping import Keeping
-from qpq.mesh.limits import KIB
+from qpq.mesh.limits import KIB, Room
 from qpq.mesh.neighbours import Neighbours
 from qpq.mesh.outbox import Outbox
 from qpq.mesh.penalties import Penalties
@@ -34,7 +35,6 @@ from qpq.mesh.receiving import Receiving
 from qpq.mesh.reconciling import Reconciling
 from qpq.mesh.relaying import Relaying
 from qpq.mesh.resealing import Resealing
-from qpq.mesh.room import Room
 from qpq.mesh.routing import Routing
 from qpq.mesh.sending import Sending
 from qpq.mesh.served import Served
@@ -42,7 +42,7 @@ from qpq.mesh.sessions import Sessions
 from qpq.mesh.signing import Signing
 from qpq.mesh.supplying import Supplying
 from qpq.mesh.timers import Timers
-from qpq.mesh.tombstones import Tombstones
+from qpq.mesh.tombstones import Delivering, Tombstones
 from qpq.mesh.undoing import Undoing
 from qpq.mesh.users import Users
 from qpq.wire.frames import FEATURES, MAX_FRAME, WIRE_VERSION, Hello, Role
@@ -238,6 +238,7 @@ class Machines:
 
     def _join_deliveries(self) -> None:
         """Messages for users here."""
+        delivering = Delivering(self.clock, self.effects, self.inbox, self.tombstones, self.sessions)
         self.receiving = Receiving(
             clock=self.clock,
             effects=self.effects,
@@ -249,6 +250,8 @@ class Machines:
             sessions=self.sessions,
             asking=self.asking,
             giving=self.giving,
+            delivering=delivering,
+            trials=Trials(self._limits, self.inbox, self.outbox, self.sessions),
         )
         self.claiming = self.receiving.claiming = Claiming(
             timers=self.timers,

@@ -32,7 +32,18 @@ _MAX_DOUBLINGS = 32
 class Moving:
     """Puts envelopes on links as ``Ways`` says and windows allow; the hands of ``Sending``."""
 
-    __slots__ = ("_chance", "_clock", "_custody", "_deposits", "_effects", "_limits", "_timers", "_ways", "_windows")
+    __slots__ = (
+        "_chance",
+        "_clock",
+        "_custody",
+        "_deposits",
+        "_effects",
+        "_limits",
+        "_proven",
+        "_timers",
+        "_ways",
+        "_windows",
+    )
 
     def __init__(
         self,
@@ -56,10 +67,15 @@ class Moving:
         self._deposits = deposits
         self._ways = ways
         self._windows = windows
+        self._proven: dict[tuple[Address, Address], None] = {}
 
     def start(self, item: Held, envelope: Envelope, now: float) -> None:
         """Begin with an envelope that has just been added; ``envelope`` saves reading the store."""
         destination = self._custody.queue(item)
+        waits = not item.own and destination.put_off.get(item.via, now) > now
+        if waits and (item.sender, item.recipient) not in self._proven:
+            self.put_off(item, now)
+            return
         number = self._place(item, destination, self._ways.hops(item.recipient, destination, now), now)
         if number:
             self.pump(number, now, (item, envelope))
@@ -145,6 +161,26 @@ class Moving:
         item.place = Place.RESTING
         self._effects.count(counters.MESSAGE_RETRIED)
         self._timers.set((Due.HOLD, item.envelope_id), now + self._chance.stretch(wait))
+
+    def put_off(self, item: Held, now: float) -> None:
+        """Let an envelope lie that is not taken now while others are.
+
+        It lies longer each time that it was sent, and behind others that came from where it came from. So strangers,
+        of whom anybody can make many, do not keep each other's from being tried, nor those from elsewhere.
+        """
+        limits = self._limits
+        self._proven.pop((item.sender, item.recipient), None)
+        wait = limits.retry_min_s * 2.0 ** min(max(0, item.attempts - 1), _MAX_DOUBLINGS)
+        behind = self._custody.queue(item).wait_behind(item.via, limits.put_off_s, limits.hold_s, now)
+        self.rest(item, max(behind, min(limits.retry_max_s, wait)), now)
+
+    def proven(self, item: Held) -> None:
+        """Note that a recipient's node next door has taken what a sender wrote: its next is not put off unasked."""
+        pair = (item.sender, item.recipient)
+        self._proven.pop(pair, None)
+        if len(self._proven) >= self._limits.pairs_proven:
+            del self._proven[next(iter(self._proven))]
+        self._proven[pair] = None
 
     def no_room(self, item: Held, peer: Identity, now: float) -> None:
         """Leave a neighbour in peace for a while, for this recipient only; another may take the envelope."""

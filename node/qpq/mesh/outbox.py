@@ -117,6 +117,11 @@ class Outbox:
         sender = self._senders.get(user)
         return None if sender is None else sender.by_message.get(message_id)
 
+    def writes_to(self, user: Address, recipient: Address) -> bool:
+        """Whether a user has something on its way to a recipient."""
+        sender = self._senders.get(user)
+        return sender is not None and recipient in sender.by_recipient
+
     def all_of(self, user: Address) -> tuple[Outgoing, ...]:
         """Return everything a user has on its way."""
         sender = self._senders.get(user)

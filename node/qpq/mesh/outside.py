@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from qpq.mesh import counters
 from qpq.mesh.border import Border
-from qpq.mesh.buckets import Ingress
 from qpq.mesh.capsules import Capsules
 from qpq.mesh.fetching import Fetching
 from qpq.mesh.gateways import Gateways
+from qpq.mesh.ingress import Allowances
 from qpq.mesh.leaving import Leaving
 from qpq.mesh.lookups import Lookups
 from qpq.mesh.topics import Topics
 from qpq.mesh.words import Words
 from qpq.wire.body import SECRET_SIZE
 from qpq.wire.crossing import FoundBody, InwardBody, LookupBody, OutwardBody, ProofBody, RefusalBody
-from qpq.wire.envelope import DEFAULT_TTL, Mode, decode_envelope, envelope_hash, id_of, verify_envelope
+from qpq.wire.envelope import DEFAULT_TTL, Mode, decode_envelope, envelope_hash, id_of
 from qpq.wire.errors import WireError
 from qpq.wire.frames import CustodyCode
 
@@ -26,15 +26,22 @@ if TYPE_CHECKING:
     from qpq.mesh.users import LocalUser
     from qpq.wire.crossing import Crossing
 
+_REFUSED = {
+    CustodyCode.QUOTA: CustodyCode.BLOCKED,
+    CustodyCode.LATER: CustodyCode.BLOCKED,
+    CustodyCode.BAD_SIGNATURE: CustodyCode.UNREADABLE,
+}
+"""What the link is told of an envelope that a gateway brought in one of its own."""
+
 
 class Outside:
     """``take`` is for what came sealed to a user here or to this gateway; the rest is for the machines themselves."""
 
-    __slots__ = ("_capsules", "_gateways", "_parts", "border", "fetching", "ingress", "leaving", "lookups", "words")
+    __slots__ = ("_capsules", "_gateways", "_parts", "border", "fetching", "leaving", "lookups", "trials", "words")
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.ingress = Ingress(parts.limits, 0.0)
+        self.trials = Allowances(parts.limits)
         self._gateways = Gateways(parts)
         self._capsules = Capsules(parts)
         self.border = Border(parts, self._capsules)
@@ -98,15 +105,13 @@ class Outside:
         identifier = id_of(envelope.commitment, digest)
         if envelope.mode is not Mode.UNICAST or envelope.recipient != reader[1].address:
             return CustodyCode.UNREADABLE
-        if not verify_envelope(envelope, identifier):
-            return CustodyCode.UNREADABLE
         if not self._capsules.room():
             return CustodyCode.BLOCKED
         found = self._parts.receiving.enter(
-            envelope, reader, now, domain=body.domain, identifier=identifier, digest=digest
+            envelope, reader, now, domain=body.domain, identifier=identifier, digest=digest, verified=False
         )
         if isinstance(found, CustodyCode):
-            return CustodyCode.BLOCKED if found is CustodyCode.QUOTA else found
+            return _REFUSED.get(found, found)
         self._parts.effects.count(counters.INWARD_DELIVERED)
         if found:
             secret = self._parts.chance.random(SECRET_SIZE)

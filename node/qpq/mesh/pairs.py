@@ -115,6 +115,10 @@ class Pairs:
             self._pairs[user, peer] = pair
         return pair
 
+    def look(self, user: Address, peer: Address) -> Pair | None:
+        """Return the pair, which has not been used by that."""
+        return self._pairs.get((user, peer))
+
     def sending(self, user: Address, peer: Address) -> tuple[Pair, Kept] | None:
         """Return the session to send in: the one in which the peer wrote last, else the newest of one's own."""
         pair = self._pairs.get((user, peer))

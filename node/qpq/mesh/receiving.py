@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.mesh import counters
-from qpq.mesh.effects import Deliver
 from qpq.mesh.giving import Reason
 from qpq.mesh.inbox import MESSAGE_COST
-from qpq.mesh.records import InboxInsert, Kept, MessageDelete, TombstoneDelete, TombstoneExpected, TombstoneInsert
+from qpq.mesh.records import TombstoneExpected
 from qpq.mesh.sessions import Trouble
 from qpq.wire.body import Body, Keys, KeysWanted, Turn, decode_body
-from qpq.wire.envelope import Mode, envelope_hash, id_of, verify_envelope
+from qpq.wire.envelope import ADDRESS_SIZE, Mode, envelope_hash, id_of, verify_envelope
 from qpq.wire.errors import WireError
 from qpq.wire.frames import CustodyCode
 from qpq.wire.receipts import commitment
@@ -19,7 +18,6 @@ from qpq.wire.receipts import commitment
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity, SecretIdentity
     from qpq.mesh.asking import Asking
-    from qpq.mesh.buckets import Ingress
     from qpq.mesh.claiming import Claiming
     from qpq.mesh.clock import Clock
     from qpq.mesh.collecting import Effects
@@ -27,10 +25,11 @@ if TYPE_CHECKING:
     from qpq.mesh.custody import Custody, Held
     from qpq.mesh.giving import Giving
     from qpq.mesh.inbox import Inbox
+    from qpq.mesh.ingress import Allowances, Trial, Trials
     from qpq.mesh.links import Link
     from qpq.mesh.relaying import Relaying
     from qpq.mesh.sessions import Plain, Sessions
-    from qpq.mesh.tombstones import Tombstones
+    from qpq.mesh.tombstones import Delivering, Tombstones
     from qpq.mesh.users import LocalUser, Users
     from qpq.wire.body import AnyBody
     from qpq.wire.envelope import Envelope
@@ -38,8 +37,7 @@ if TYPE_CHECKING:
 
 _WITHIN = (Body, KeysWanted, Keys, Turn)
 """What stays in this mesh; all other bodies are of ``wire.crossing``."""
-_SWEEP = 4
-"""Expired tombstones that go for each one that comes: more than one, so they cannot pile up."""
+_NOBODY: Address = bytes(ADDRESS_SIZE)  # type: ignore[assignment]
 
 
 class Receiving:
@@ -58,9 +56,11 @@ class Receiving:
         "_relaying",
         "_sessions",
         "_tombstones",
+        "_trials",
         "_users",
         "claiming",
         "crossings",
+        "delivering",
     )
 
     claiming: Claiming
@@ -79,6 +79,8 @@ class Receiving:
         sessions: Sessions,
         asking: Asking,
         giving: Giving,
+        delivering: Delivering,
+        trials: Trials,
     ) -> None:
         self._sessions = sessions
         self._asking = asking
@@ -90,6 +92,8 @@ class Receiving:
         self._users = users
         self._inbox = inbox
         self._tombstones = tombstones
+        self.delivering = delivering
+        self._trials = trials
 
     def transfer(self, link: Link, transfer: Transfer, now: float) -> bool:
         """Take an envelope; False: its signature is false, which no honest neighbour lets through."""
@@ -124,21 +128,11 @@ class Receiving:
         return True
 
     def refuse(self, link: Link, envelope_id: bytes, code: CustodyCode) -> None:
-        """Answer an envelope with a code and count it."""
+        """Answer an envelope with a code and count it; who does not know LATER tries again after UNREADABLE, too."""
         self._effects.count(counters.TRANSFER_REFUSED + code.name.lower())
+        if code is CustodyCode.LATER and not link.refuses_one:
+            code = CustodyCode.UNREADABLE
         self._effects.answer(link.number, envelope_id, code)
-
-    def undo(self, operation: InboxInsert) -> None:
-        """Forget a message that could not be stored; one that only was to be written again is there."""
-        if operation.via is not None and not operation.envelope_id:
-            return
-        self._inbox.remove_one(operation.user, operation.sender, operation.message_id)
-        self.unbury(operation.envelope_id)
-
-    def unbury(self, envelope_id: bytes) -> None:
-        """Forget that an envelope was opened, which could not be stored: it may come again."""
-        self._tombstones.remove(envelope_id)
-        self._sessions.unread(envelope_id)
 
     def _take(self, link: Link, transfer: Transfer, identifier: bytes, digest: bytes, now: float) -> CustodyCode | None:
         """Deliver an envelope, or return why not; what costs little is asked first."""
@@ -151,16 +145,20 @@ class Receiving:
         code = self._refusal(link, transfer, user, now)
         if code is not None:
             return code
-        if not verify_envelope(envelope, identifier):
-            return CustodyCode.BAD_SIGNATURE
-        opened = self._open(envelope, identifier, key, self._relaying.ingress(link), now)
+        trial = self._admit(self._relaying.ingress(link).trials, envelope, identifier, reader, now)
+        if isinstance(trial, CustodyCode):
+            return trial
+        opened = self._try(envelope, identifier, key, trial, now)
         if not isinstance(opened, tuple):
             return CustodyCode.UNREADABLE if opened is None else opened
         left = envelope.ttl - transfer.age
         code = self._crosses(envelope, opened[0], reader, now, identifier=identifier, left=left)
         if code is not None:
+            if user.gateway:  # else it is somebody else's what the gateway brought
+                trial.in_vain()
             return code
-        self._settle(envelope, opened, now, identifier=identifier, digest=digest, reader=reader, via=link.peer)
+        if not self._settle(envelope, opened, now, identifier=identifier, digest=digest, reader=reader, via=link.peer):
+            trial.in_vain()
         self._effects.confirm(link.number, opened[0].secret, digest)
         if self._custody.get(identifier) is not None:
             self.claiming.delivered(identifier, now)
@@ -175,8 +173,9 @@ class Receiving:
         domain: str,
         identifier: bytes,
         digest: bytes,
+        verified: bool = True,
     ) -> bytes | CustodyCode:
-        """Take an envelope that came from another domain, as from a link; its signature has been verified.
+        """Take an envelope that came from another domain, as from a link; ``verified``: its signature has been.
 
         Returns its receipt secret, or why it is not taken; empty: it held a word about keys, or was sealed with such as
         are gone here, which its sender is told. Nobody waits for the receipt of either.
@@ -190,7 +189,10 @@ class Receiving:
         code = self._unwanted(envelope, user, None, domain)
         if code is not None:
             return code
-        opened = self._open(envelope, identifier, key, self.crossings.ingress, now, domain=domain)
+        trial = self._admit(self.crossings.trials, envelope, identifier, reader, now, verified=verified)
+        if isinstance(trial, CustodyCode):
+            return trial
+        opened = self._try(envelope, identifier, key, trial, now, domain=domain)
         if not isinstance(opened, tuple):
             return b"" if opened is None else opened
         if not isinstance(opened[0], _WITHIN):
@@ -233,8 +235,10 @@ class Receiving:
         if envelope.sender in user.blocked:
             return CustodyCode.BLOCKED
         size = len(envelope.payload) + MESSAGE_COST
-        fits = self._inbox.fits(user.secret.address, envelope.sender, via, size, outside=bool(domain))
-        return None if fits else CustodyCode.QUOTA
+        own, outside = user.secret.address, bool(domain)
+        if self._inbox.fits(own, envelope.sender, via, size, outside=outside):
+            return None
+        return CustodyCode.LATER if self._inbox.fits(own, _NOBODY, via, size, outside=outside) else CustodyCode.QUOTA
 
     def _expired(self, link: Link, transfer: Transfer, now: float) -> bool:
         """Judge by age; by the wall clock only where sender and neighbour trust theirs and this node has one.
@@ -249,23 +253,58 @@ class Receiving:
             return False
         return self._clock.judge(now) >= envelope.timestamp + envelope.ttl
 
+    def _admit(
+        self,
+        allowances: Allowances,
+        envelope: Envelope,
+        identifier: bytes,
+        reader: tuple[LocalUser, SecretIdentity],
+        now: float,
+        *,
+        verified: bool = False,
+    ) -> Trial | CustodyCode:
+        """Verify an envelope that may be tried; LATER: it may not now."""
+        user, key = reader
+        trial = self._trials.begin(allowances, user, key.address, envelope.sender, now)
+        if trial is None:
+            return CustodyCode.LATER
+        return trial if verified or verify_envelope(envelope, identifier) else CustodyCode.BAD_SIGNATURE
+
+    def _try(
+        self,
+        envelope: Envelope,
+        identifier: bytes,
+        key: SecretIdentity,
+        trial: Trial,
+        now: float,
+        *,
+        domain: str = "",
+    ) -> tuple[AnyBody, Plain] | CustodyCode | None:
+        """Open an envelope (``_open``) and note whether that was worth it."""
+        opened = self._open(envelope, identifier, key, trial, now, domain=domain)
+        if isinstance(opened, tuple):
+            trial.opened()
+        else:
+            trial.in_vain()
+        return opened
+
     def _open(
         self,
         envelope: Envelope,
         identifier: bytes,
         key: SecretIdentity,
-        ingress: Ingress | None,
+        trial: Trial | None,
         now: float,
         *,
         domain: str = "",
     ) -> tuple[AnyBody, Plain] | CustodyCode | None:
-        """Return what is inside the seal, or why it is not taken; ``ingress`` None: it was in custody here.
+        """Return what is inside the seal, or why it is not taken; ``trial`` None: it was in custody here.
 
         None: it was sealed with such keys as are gone here, and its sender is told of others.
         """
 
         def may_begin() -> bool:
-            return ingress is None or ingress.sessions.take(1, now)
+            return trial is None or trial.may_begin()
 
         sender = envelope.sender
         plain = self._sessions.open(key, sender, identifier, envelope.payload, now, may_begin=may_begin)
@@ -274,15 +313,15 @@ class Receiving:
             self._giving.keys(key.address, sender, identifier, Reason.LOST, now, domain=domain)
             return None
         if isinstance(plain, Trouble):
-            return CustodyCode.QUOTA if plain is Trouble.BUSY else CustodyCode.UNREADABLE
+            return CustodyCode.LATER if plain is Trouble.BUSY else CustodyCode.UNREADABLE
         body = self._body(envelope, plain)
         if isinstance(body, CustodyCode):
             return body
         word = isinstance(body, (KeysWanted, Keys, Turn)) or getattr(body, "word", False)
-        if word and ingress is not None and not ingress.controls.take(1, now):
+        if word and trial is not None and not trial.may_say():
             self._effects.count(counters.CONTROL_OVER_RATE)
             self._sessions.unread(identifier)
-            return CustodyCode.QUOTA
+            return CustodyCode.LATER
         return body, plain
 
     def _body(self, envelope: Envelope, plain: Plain) -> AnyBody | CustodyCode:
@@ -292,19 +331,6 @@ class Receiving:
         except WireError:
             return CustodyCode.UNREADABLE
         return body if commitment(body.secret) == envelope.commitment else CustodyCode.UNREADABLE
-
-    def _stone(
-        self, user: LocalUser, envelope: Envelope, body: AnyBody, now: float, *, identifier: bytes, digest: bytes
-    ) -> TombstoneInsert:
-        return TombstoneInsert(
-            user=user.secret.address,
-            envelope_id=identifier,
-            sender=envelope.sender,
-            message_id=body.message_id if isinstance(body, Body) else body.secret,
-            secret=body.secret,
-            envelope_hash=digest,
-            expires=int(self._clock.life(now)) + envelope.ttl,  # whatever its age: a neighbour may add to it
-        )
 
     def _settle(
         self,
@@ -317,14 +343,15 @@ class Receiving:
         reader: tuple[LocalUser, SecretIdentity],
         via: Identity | None,
         domain: str = "",
-    ) -> None:
-        """Do what an opened envelope is for, and bury it."""
+    ) -> bool:
+        """Do what an opened envelope is for, and bury it; False: its message had come in another one."""
         (user, key), (body, plain), sender = reader, opened, envelope.sender
-        stone = self._stone(user, envelope, body, now, identifier=identifier, digest=digest)
+        stone = self.delivering.stone(user, envelope, body, now, identifier=identifier, digest=digest)
+        is_news = True
         if isinstance(body, Body):
-            self._deliver(envelope, body, stone, via, now, domain=domain)
+            is_news = self.delivering.deliver(envelope, body, stone, via, now, domain=domain)
         else:
-            self._bury(stone, now)
+            self.delivering.bury(stone, now)
         if isinstance(body, Body) or (user.gateway and not isinstance(body, _WITHIN)):
             if plain.kept is None:
                 if not domain and not self._sessions.has(key.address, sender):  # who is outside asks, if it can
@@ -335,57 +362,7 @@ class Receiving:
             self._giving.keys(key.address, sender, identifier, Reason.WANTED, now, domain=domain)
         elif isinstance(body, Keys):
             self._asking.taken(key, sender, body, now)
-
-    def _deliver(
-        self,
-        envelope: Envelope,
-        body: Body,
-        stone: TombstoneInsert,
-        via: Identity | None,
-        now: float,
-        *,
-        domain: str = "",
-    ) -> None:
-        """Keep, show and confirm a message; one that came before in another envelope is only confirmed."""
-        user, sender = stone.user, stone.sender
-        kept = self._inbox.knows(user, sender, body.message_id)
-        known = kept or self._tombstones.knows(user, sender, body.message_id)
-        self._bury(stone, now)
-        message = InboxInsert(
-            user=user,
-            message_id=body.message_id,
-            sender=sender,
-            envelope_id=b"" if kept else stone.envelope_id,
-            text=body.text,
-            urgent=envelope.urgent,
-            sent=envelope.timestamp,
-            received=self._clock.unix(now),
-            size=len(body.text.encode()) + MESSAGE_COST,
-            via=via,
-            domain=domain,
-        )
-        if kept or not known:
-            # One that is kept is written once more, to no effect, so that this receipt does not hang on a
-            # transaction before this one; one that the user deleted stays deleted.
-            self._effects.persist(message)
-        if known:
-            self._effects.count(counters.TRANSFER_RESENT)
-            return
-        new = Kept(user, body.message_id, sender, message.size, via, domain=domain)
-        for gone in self._inbox.make_room(new):
-            self._effects.persist(MessageDelete(user, gone))
-        self._inbox.add(new)
-        self._effects.count(counters.TRANSFER_DELIVERED)
-        shown = (body.text, message.received, envelope.urgent, b"", domain)
-        self._effects.after(Deliver(user, body.message_id, sender, *shown))
-
-    def _bury(self, stone: TombstoneInsert, now: float) -> None:
-        for gone, expired in self._tombstones.make_room(self._clock.life(now), _SWEEP):
-            if not expired:
-                self._effects.count(counters.TOMBSTONE_EVICTED)
-            self._effects.persist(TombstoneDelete(gone.user, gone.envelope_id))
-        self._tombstones.add(stone)
-        self._effects.persist(stone)
+        return is_news
 
 
 def recipient_address(envelope: Envelope) -> Address:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from qpq.crypto.identity import Address
 from qpq.mesh import counters
-from qpq.mesh.buckets import PASSED_S, Ingress
 from qpq.mesh.custody import Held, Place, Way
 from qpq.mesh.flooded import cost_of
+from qpq.mesh.ingress import PASSED_S, Ingress
 from qpq.mesh.outbox import Outgoing
 from qpq.mesh.proofs import Proofs
 from qpq.mesh.quotas import Quotas

@@ -209,6 +209,8 @@ class Sending:
         if peer is not None:
             if item.way is Way.ROUTE and (peer == item.peer or peer in item.given):
                 self._routing.score(peer, True, now)
+            if item.way is Way.DIRECT and peer == item.peer:
+                self._moving.proven(item)
             self._moving.good(item.recipient, destination, peer, now)
 
     def spread(self, item: Held, peer: Identity | None) -> bool:
@@ -251,6 +253,8 @@ class Sending:
             self._kept(item, window, now)
         elif code is CustodyCode.QUOTA:
             self._moving.no_room(item, window.peer, now)
+        elif code is CustodyCode.LATER and item.way is Way.DIRECT:
+            self._moving.put_off(item, now)
         elif item.word and item.way is Way.DIRECT and code is CustodyCode.EXPIRED:
             # Nobody waits for it, and by a clock that was set back it would be sent for a day to come.
             self.drop(item, now)

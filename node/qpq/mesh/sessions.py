@@ -116,6 +116,10 @@ class Sessions:
         """Whether something can be sealed in a session."""
         return self._pairs.sending(user, peer) is not None
 
+    def pair(self, user: Address, peer: Address) -> Pair | None:
+        """Return the sessions of a user with a peer; None: there are none."""
+        return self._pairs.look(user, peer)
+
     def overhead(self, user: Address, peer: Address) -> int:
         """Return the bytes that the next seal adds at most."""
         if not self._limits.sessions:

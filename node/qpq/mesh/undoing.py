@@ -195,7 +195,7 @@ class Undoing:
         self._effects.do(SendRefused(operation.user, operation.message_id, reason))
 
     def _inbox_insert(self, operation: InboxInsert, _now: float) -> None:
-        self._receiving.undo(operation)
+        self._receiving.delivering.undo(operation)
         if operation.domain and not operation.channel:
             self._crossings.not_delivered(operation)
         elif operation.envelope_id and not operation.channel:
@@ -208,7 +208,7 @@ class Undoing:
             self._refuse(operation.via, operation.envelope_id)
 
     def _tombstone_insert(self, operation: TombstoneInsert, _now: float) -> None:
-        self._receiving.unbury(operation.envelope_id)
+        self._receiving.delivering.unbury(operation.envelope_id)
 
     def _outbox_reseal(self, operation: OutboxReseal, now: float) -> None:
         message = self._custody.get(operation.envelope_id)

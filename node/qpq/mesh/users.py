@@ -19,17 +19,26 @@ _DAYS = 40
 
 
 class LocalUser:
-    """One user of this node; ``gateway``: empty, or the domain of the mesh for which it is a gateway to others."""
+    """One user of this node; ``gateway``: empty, or the domain of the mesh for which it is a gateway to others.
 
-    __slots__ = ("announce", "blocked", "gateway", "secret")
+    ``named``: the senders that the user has given names.
+    """
+
+    __slots__ = ("announce", "blocked", "gateway", "named", "secret")
 
     def __init__(
-        self, secret: SecretIdentity, blocked: frozenset[Address], announce: Announce, gateway: str = ""
+        self,
+        secret: SecretIdentity,
+        blocked: frozenset[Address],
+        announce: Announce,
+        gateway: str = "",
+        named: frozenset[Address] = frozenset(),
     ) -> None:
         self.secret = secret
         self.gateway = gateway
         self.blocked = blocked
         self.announce = announce
+        self.named = named
 
 
 class Users:
@@ -47,23 +56,25 @@ class Users:
         self._counter = 0
         self._users: dict[Address, LocalUser] = {}
 
-    def add(self, seed: bytes, blocked: frozenset[Address], gateway: str = "") -> LocalUser | None:
+    def add(
+        self, seed: bytes, blocked: frozenset[Address], gateway: str = "", named: frozenset[Address] = frozenset()
+    ) -> LocalUser | None:
         """Add the user of an Ed25519 seed (32 bytes); None: there are too many already.
 
-        A user that exists keeps its place and gets the new block list. Raises CryptoError for a
+        A user that exists keeps its place and gets the new lists. Raises CryptoError for a
         seed of another length.
         """
         secret = SecretIdentity(seed)
         known = self._users.get(secret.address)
         if known is not None:
-            known.blocked = blocked
+            known.blocked, known.named = blocked, named
             return known
         others = sum(not user.gateway for user in self._users.values())
         if (others >= self._cap and not gateway) or (gateway and self.gateway is not None):
             return None
         self._counter += 1
         announce = self._sign(secret, self._boot, self._counter, gateway)
-        user = self._users[secret.address] = LocalUser(secret, blocked, announce, gateway)
+        user = self._users[secret.address] = LocalUser(secret, blocked, announce, gateway, named)
         return user
 
     @property

@@ -23,7 +23,9 @@ SHORT_RECEIPTS: Final = 1
 """Feature bit: takes SHORT_RECEIPT."""
 LEANING: Final = 2
 """Feature bit: lets acknowledgements of answers wait, and answers that wait for none (docs/protocol.md, section 3)."""
-FEATURES: Final = SHORT_RECEIPTS | LEANING
+REFUSES_ONE: Final = 4
+"""Feature bit: knows the custody code LATER."""
+FEATURES: Final = SHORT_RECEIPTS | LEANING | REFUSES_ONE
 """What this program does, as its HELLO says."""
 
 MAX_FRAME: Final = 33_024
@@ -100,6 +102,8 @@ class CustodyCode(IntEnum):
     UNREADABLE = 6
     NOT_HERE = 7
     BLOCKED = 8
+    LATER = 9
+    """Not this one now, which says nothing of others; for who has stated ``REFUSES_ONE``."""
 
 
 @dataclass(frozen=True, slots=True)
