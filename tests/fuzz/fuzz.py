@@ -72,6 +72,7 @@ TARGETS = {
     "keyring": "targets_store",
     "user": "targets_store",
     "vault": "targets_store",
+    "accounts": "targets_home",
     "snapshot": "targets_store",
     "uci": "targets_daemon",
     "config": "targets_daemon",

@@ -26,6 +26,7 @@ from qpq.crypto.sealing import seal  # noqa: E402
 from qpq.discovery.dnssd import SERVICE_TYPE, instance_name, text_entries  # noqa: E402
 from qpq.federation.authority import issue, make_authority, to_pem  # noqa: E402
 from qpq.federation.x509 import read as read_certificate  # noqa: E402
+from qpq.home.accounts import Accounts  # noqa: E402
 from qpq.link.certificates import make_certificate  # noqa: E402
 from qpq.mesh.effects import State  # noqa: E402
 from qpq.mesh.parcel import Parcel  # noqa: E402
@@ -386,6 +387,16 @@ def _record(name: bytes, kind: int, data: bytes) -> bytes:
     return name + struct.pack(">HHIH", kind, 1, 120, len(data)) + data
 
 
+def clients() -> dict[str, Seeds]:
+    """Return a file of tokens, one with a number that is none, and the text of a token."""
+    accounts = Accounts()
+    _, text = accounts.add("anna", ANNA.identity, 1000, lambda size: bytes(range(size)))
+    written = accounts.encode()
+    document = json.loads(written)
+    document["tokens"][0]["id"] = list(document["tokens"][0]["id"])
+    return {"accounts": {"good": written, "listed": json.dumps(document).encode(), "token": text.encode()}}
+
+
 def programs() -> dict[str, Seeds]:
     uci = (
         b"package qpq\n\nconfig qpq 'main'\n\toption enabled '1'\n"
@@ -444,7 +455,8 @@ def programs() -> dict[str, Seeds]:
 
 def main() -> None:
     """Write all seeds."""
-    for target, seeds in (wire() | federation() | people() | sessions() | discovery() | programs()).items():
+    made = wire() | federation() | people() | sessions() | discovery() | clients() | programs()
+    for target, seeds in made.items():
         folder = HERE / "seeds" / target
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():

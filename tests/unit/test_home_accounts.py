@@ -129,6 +129,7 @@ def changed(**fields: Any) -> dict[str, Any]:
                 [changed(hash="xy")],
                 [changed(made=True)],
                 [changed(id="long" * 3)],
+                [changed(id=["a"] * 8)],
                 [changed(more=1)],
                 [changed(id="a" * 8), changed(id="a" * 8)],
                 [changed(id="a" * 8), changed(id="b" * 8, key=text_id(BERT))],

@@ -160,8 +160,10 @@ def _check_name(name: str) -> None:
 def _token(row: dict[str, Any]) -> Token:
     number, name, key, digest, made = (row[field] for field in ("id", "name", "key", "hash", "made"))
     _check_name(name)
-    if len(row) > 5 or type(made) is not int or len(number) != _ID_CHARACTERS:  # noqa: PLR2004 (the fields above)
+    if len(row) > 5 or type(made) is not int or type(number) is not str:  # noqa: PLR2004 (the fields above)
         raise AccountError("a token with other fields than it should have")
+    if len(number) != _ID_CHARACTERS:
+        raise AccountError("a token whose number has another length than it should have")
     found = Token(number, name, Identity(parse_id(key)), bytes.fromhex(digest), made)
     if len(found.digest) != _HASH_BYTES:
         raise AccountError("a token whose hash has another length than it should have")
