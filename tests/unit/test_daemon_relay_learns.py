@@ -1,8 +1,9 @@
 """What a relay learns: real daemons A - R - B, and everything of R searched for what is none of its business.
 
-Searched are all bytes of all its files (store, WAL, snapshot, log at debug level, metrics file), every answer of its
-control socket that reads, and the memory of the process. Sought are texts, petnames, user names, topics and keys of
-private channels, as bytes and in the usual encodings. The same search must find them at A, or it proves nothing.
+Searched are all bytes of all its files (store, WAL, snapshot, log at debug level, metrics file, what respondd is given
+for the network map), every answer of its control socket that reads, and the memory of the process. Sought are texts,
+petnames, user names, topics and keys of private channels, as bytes and in the usual encodings. The same search must
+find them at A, or it proves nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import base64
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ import pytest
 from node import Node, wait_for
 
 from qpq.daemon.commands import COMMANDS, Role
+from qpq.daemon.published import MAP_NAME
 from qpq.errors import QpqError
 
 if TYPE_CHECKING:
@@ -35,6 +38,18 @@ TEXTS = {
 SECRETS = (ANNA_NAME, BERT_NAME, ANNAS_PETNAME, RELAYS_PETNAME, BERTS_PETNAME, TOPIC, *TEXTS.values())
 READING = {"mesh.inbox", "mesh.outbox", "mesh.channels", "privacy"}
 NOT_ANSWERED = {"become", "watch"}
+
+
+MAP = """
+import runpy
+import sys
+from qpq.daemon import places, published
+folder = sys.argv.pop(1)
+places.runtime = lambda root="": folder
+published.MAP_FIRST_SECONDS = published.MAP_SECONDS = 0.5
+runpy.run_module("qpq", run_name="__main__", alter_sys=True)
+"""
+"""A daemon that gives respondd its file in the directory which its first argument names, as on OpenWrt."""
 
 
 def encodings(secret: str) -> set[bytes]:
@@ -110,6 +125,7 @@ def line() -> Iterator[list[Node]]:
         Node("bert", arguments=["--listen", f"127.0.0.1:{bert}", *quiet]),
     ]
     nodes[1].arguments += ["--metrics-file", str(nodes[1].folder / "metrics.prom")]
+    nodes[1].program = [sys.executable, "-c", MAP, str(nodes[1].folder)]
     for node in nodes:
         node.start(wait=False)
     for node in nodes:
@@ -157,6 +173,7 @@ def test_a_relay_learns_nothing_more_than_the_header(line: list[Node]) -> None:
     wait_for("R keeps it", lambda: anna.state(kept, ANNA_NAME) == "relayed", within=40)
     store: Any = relay.ask("mesh.store")
     assert store["relayed"] >= 1, "there is something at R that could be read"
+    wait_for("the map has it", lambda: json.loads((relay.folder / MAP_NAME).read_text())["relayed"] >= 1)
     seen |= {f"while it is kept: {place}": data for place, data in everything_of(relay).items()}
     bert.start()
     wait_for("it has arrived", lambda: anna.state(kept, ANNA_NAME) == "delivered", within=60)
@@ -165,7 +182,7 @@ def test_a_relay_learns_nothing_more_than_the_header(line: list[Node]) -> None:
     seen |= {f"when it is off: {place}": data for place, data in files_of(relay).items()}
 
     places = {place.partition(": ")[2] for place in seen}
-    assert {"log", "identity.json", "metrics.prom", "mesh.store", "mesh.peers", "metrics", "status"} <= places
+    assert {"log", "identity.json", "metrics.prom", MAP_NAME, "mesh.store", "mesh.peers", "metrics", "status"} <= places
     assert any(place.startswith("qpq.") for place in places), "the store"
     assert {place: found_in(data) for place, data in seen.items() if found_in(data)} == {}
 
