@@ -1,4 +1,4 @@
-"""A caller of other domains' relays that need not be honest: it shows and says what it is told to.
+"""Somebody whom other domains' relays meet and who need not be honest: shows and says what it is told to.
 
 ``Stranger`` runs this file in a namespace. Commands and answers are Python literals, one a line.
 """
@@ -52,6 +52,10 @@ class Stranger:
         """Connect with these certificates (none: a plain one of its own); return why it was refused, or nothing."""
         return str(self._ask(do="call", address=address, seed=secret.seed, chain=list(chain)))
 
+    def answer(self, secret: SecretIdentity, *chain: bytes) -> None:
+        """Show these certificates to who calls from now on, and say nothing."""
+        self._ask(do="answer", seed=secret.seed, chain=list(chain))
+
     def ask(self, method: str, *calls: dict[str, Any], at_once: int = 1) -> list[str]:
         """Call a method with each of these values over the last connection; return each one's fault, or nothing."""
         return list(self._ask(do="ask", method=method, calls=list(calls), at_once=at_once))
@@ -84,6 +88,8 @@ class _Caller:
         """Carry out one command."""
         if do == "call":
             return await self._call(values["address"], SecretIdentity(values["seed"]), values["chain"])
+        if do == "answer":
+            return self._answer(SecretIdentity(values["seed"]), values["chain"])
         if do == "fetch":
             assert self._session is not None
             method = FEDERATION_SERVICE.method(values["method"])
@@ -119,6 +125,15 @@ class _Caller:
             return session.reason or str(fault)
         self._session = session
         return ""
+
+    def _answer(self, secret: SecretIdentity, chain: Sequence[bytes]) -> None:
+        def opened(stream: Stream) -> RpcBinding:
+            binding = RpcBinding(stream)
+            binding.session = RpcSession(binding)
+            return binding
+
+        shown = Credentials(tuple(chain), secret.seed)
+        self._endpoint.serve(Service(ALPN, lambda: shown, lambda chain: read(chain[0]).key, opened))
 
     async def _calls(self, name: str, calls: list[dict[str, Any]], at_once: int) -> list[str]:
         gate, method, session = asyncio.Semaphore(at_once), FEDERATION_SERVICE.method(name), self._session

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.net
 
 A, B, C, D, LOOP = "aachen.example", "berlin.example", "chemnitz.example", "dresden.example", "loop.example"
+E = "essen.example"
 TOPIC = "rheinland"
 DRAIN_S = 8
 QUEUED = int(os.environ.get("QPQ_QUEUED", "1000"))
@@ -233,6 +234,20 @@ def test_who_shows_a_certificate_that_proves_nothing_is_left(
     assert words in stranger.call("10.9.0.1:7000", DRESDEN, *chain)
     assert relay.counter("link.refused_certificate") == before + 1
     assert D not in three.members[0].status()
+
+
+def test_a_relay_that_answers_with_another_domains_certificate_is_left(three: Shared, stranger: Stranger) -> None:
+    aachen = three.members[0]
+    stranger.answer(DRESDEN, AUTHORITY.certificate(D, DRESDEN.identity))
+    path = three.configure(aachen)
+    path.write_text(f"{path.read_text()}config relay\noption domain '{E}'\nlist address '10.9.9.9:7000'\n")
+    reloaded(aachen.relay)
+    wait_for("it is left", lambda: f"the relay of {E} does not answer" in aachen.relay.log())
+    assert f"a certificate of {D} where {E} was called" in aachen.relay.log()
+    assert not aachen.reaches(E)
+    three.configure(aachen)
+    reloaded(aachen.relay)
+    three.expect_connected()
 
 
 def test_who_lies_about_where_something_comes_from_is_refused_whatever_it_proves(
