@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from qpq.mesh import counters
 from qpq.mesh.custody import Held
-from qpq.mesh.records import Relayed, RelayInsert
+from qpq.mesh.deposits import inserted
+from qpq.mesh.records import Relayed
 from qpq.mesh.signing import MADE_HERE
 from qpq.wire.envelope import encode_envelope, envelope_id
 
@@ -122,21 +123,7 @@ class Controls:
         )
         item = make(row, sealed.mark)
         self._relaying.keep_own(item)
-        self._effects.persist(
-            RelayInsert(
-                row.envelope_id,
-                data,
-                row.sender,
-                row.recipient,
-                None,
-                row.urgent,
-                row.ttl,
-                row.born,
-                row.hops,
-                row.max_hops,
-                row.copies,
-            )
-        )
+        self._effects.persist(inserted(row, data))
         self._sending.start(item, envelope, now)
         return item
 

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from qpq.mesh.timers import Timers
 
 
+def inserted(row: Relayed, envelope: bytes) -> RelayInsert:
+    """Return what stores an envelope that is kept as ``row``."""
+    return RelayInsert(
+        row.envelope_id,
+        envelope,
+        row.sender,
+        row.recipient,
+        row.via,
+        row.urgent,
+        row.ttl,
+        row.born,
+        row.hops,
+        row.max_hops,
+        row.copies,
+    )
+
+
 class Deposits:
     """Rows to be stored behind ``deposit_s``, the oldest first, each answered ACCEPTED behind its transaction.
 
@@ -52,7 +69,7 @@ class Deposits:
         if pending is None:
             return False
         _, link, row, envelope = pending
-        self._effects.persist(_insert(row, envelope))
+        self._effects.persist(inserted(row, envelope))
         self._effects.accept(link, envelope_id)
         return True
 
@@ -68,19 +85,3 @@ class Deposits:
                 self._timers.set((Due.DEPOSIT, 0), at)
                 break
             self.store(envelope_id)
-
-
-def _insert(row: Relayed, envelope: bytes) -> RelayInsert:
-    return RelayInsert(
-        row.envelope_id,
-        envelope,
-        row.sender,
-        row.recipient,
-        row.via,
-        row.urgent,
-        row.ttl,
-        row.born,
-        row.hops,
-        row.max_hops,
-        row.copies,
-    )
