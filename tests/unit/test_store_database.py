@@ -621,3 +621,26 @@ def test_nodes_with_real_stores_lose_nothing_over_crashes(tmp_path: Path) -> Non
     assert {entry.state for entry in anna.store.outbox(anna.user.address)} == {State.DELIVERED}
     world.tell(bert, events.UserRemoved(bert.user.address))
     assert bert.store.inbox(bert.user.address) == []
+
+
+def test_after_a_restart_a_name_is_one_object_in_all_rows_that_have_it(tmp_path: Path) -> None:
+    with_proof = [operation for n in (3, 4) for operation in (incoming(n), tombstone(n))]
+    first = Database(str(tmp_path / "a.db"))
+    first.apply([outgoing(1), outgoing(2), *with_proof])
+    first.close()
+    database = Database(str(tmp_path / "a.db"))
+    rows = [row for row in database.restore() if not isinstance(row, Checkpoint)]
+    names = [getattr(row, name, None) for row in rows for name in ("user", "sender", "recipient", "via")]
+    assert {ANNA, BERT, NODE} <= set(names)
+    assert len({id(name) for name in names if name is not None}) == 3
+    ids = [row.message_id for row in rows if isinstance(row, Kept | TombstoneInsert)]
+    assert (len(ids), len({id(message_id) for message_id in ids})) == (4, 2)
+    database.close()
+
+
+def test_a_store_in_ram_keeps_its_log_short(tmp_path: Path) -> None:
+    database = Database(str(tmp_path / "a.db"), durable=False, max_bytes=2 << 20)
+    for n in range(300):
+        database.apply([incoming(n), tombstone(n)])
+    assert (tmp_path / "a.db-wal").stat().st_size < 160 * 1024
+    database.close()

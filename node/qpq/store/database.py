@@ -46,11 +46,12 @@ _RESERVE_PAGES = 16
 _CHECK_BELOW = 8 << 20
 """Bytes up to which a file is checked whole when it is opened; larger ones are found damaged when read."""
 _LOCK_WAIT_S = 2.0
-_WAL_PAGES = 64
+_WAL_PAGES = 16
 _WAL_PAGES_DURABLE = 512
-_CACHE_KIB = 256
+_CACHE_KIB = 64
 _CACHE_KIB_DURABLE = 2048
-_ROWS_AT_ONCE = 256
+"""Of a store in RAM the log and the cache are copies in the same RAM, and larger ones make it no faster."""
+_ROWS_AT_ONCE = 32
 _NUMBERED = "SELECT 1 FROM sqlite_master WHERE name IN ('home_message', 'federation')"
 
 

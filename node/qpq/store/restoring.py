@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qpq.mesh.records import (
     BundlePut,
@@ -31,8 +31,17 @@ _BUNDLES = "SELECT user, peer, life, data FROM bundle"
 
 
 def restored(database: Database) -> Iterator[Row]:
-    """Go through what ``Core.restore`` takes; nothing is written meanwhile."""
+    """Go through what ``Core.restore`` takes; nothing is written meanwhile.
+
+    An address, or the id of a message, is one object in all rows that name it, as it is in a node that took them one by
+    one: on a router with a full store a fifth of what the core has in memory would be copies of them.
+    """
     meta = database.numbers()
+    known: dict[bytes, bytes] = {}
+
+    def one(name: Any) -> Any:
+        return known.setdefault(name, name)
+
     yield Checkpoint(meta.get("life", 0), meta.get("unix", 0))
     for row in database.each(
         "SELECT user, message_id, envelope_id, recipient, length(envelope), urgent, sealed, ttl, born, state, copies,"
@@ -40,10 +49,10 @@ def restored(database: Database) -> Iterator[Row]:
     ):
         user, message_id, envelope_id, recipient, size, urgent, sealed, ttl, born, state, copies, domain = row
         yield Queued(
-            user,
+            one(user),
             message_id,
             envelope_id,
-            recipient,
+            one(recipient),
             size,
             bool(urgent),
             ttl,
@@ -56,15 +65,17 @@ def restored(database: Database) -> Iterator[Row]:
     for user, message_id, sender, size, via, read, domain in database.each(
         "SELECT user, message_id, sender, size, via, read, domain FROM inbox ORDER BY number"
     ):
-        yield Kept(user, message_id, sender, size, via, bool(read), domain)
-    for row in database.each("SELECT user, envelope_id, sender, message_id, secret, hash, expires FROM tombstone"):
-        yield TombstoneInsert(*row)
+        yield Kept(one(user), one(message_id), one(sender), size, via and one(via), bool(read), domain)
+    for user, envelope_id, sender, message_id, *proof in database.each(
+        "SELECT user, envelope_id, sender, message_id, secret, hash, expires FROM tombstone"
+    ):
+        yield TombstoneInsert(one(user), envelope_id, one(sender), one(message_id), *proof)
     for row in database.each(
         "SELECT envelope_id, sender, recipient, via, urgent, ttl, born, hops, max_hops, copies, length(envelope)"
         " FROM relay ORDER BY born, place"
     ):
         envelope_id, sender, recipient, via, urgent, *numbers = row
-        yield Relayed(envelope_id, sender, recipient, via, bool(urgent), *numbers)
+        yield Relayed(envelope_id, one(sender), one(recipient), via and one(via), bool(urgent), *numbers)
     for envelope_id, secret, envelope_hash, expires in database.each(
         "SELECT envelope_id, secret, hash, expires FROM known"
     ):

@@ -25,7 +25,7 @@ SLICE_PAGES: Final = 4096
 """Pages that are swept at a time while the node runs: some 30 ms."""
 
 PAGE: Final = 4096
-_AT_ONCE = 256
+_AT_ONCE = 64
 _MAX_BYTES = PAGE << 25
 """In larger files the first byte of a page could be that of another page's number."""
 _SIZE_AT, _RESERVED_AT, _AUTO_VACUUM_AT = 16, 20, 52
