@@ -1,7 +1,8 @@
 /* _qpq_native: the primitives behind the stand-ins in node/qpq/shims, over libsodium, mbedTLS and mlkem-native.
  *
  * Arguments are checked here, lengths included, so no Python code can make a primitive read past a buffer.
- * Secrets that pass through C are wiped before a function returns; keys held by objects when these die.
+ * Secrets that pass through C are wiped before a function returns; keys held by objects when these die, and so is what
+ * Python code made of them (freed.c).
  * The GIL is kept throughout, except in Argon2id: everything else takes less time than giving it up.
  */
 #include "native.h"
@@ -105,6 +106,7 @@ static int add_exception(PyObject *module, const char *name, PyObject **place)
 
 static int native_exec(PyObject *module)
 {
+    overwrite_what_is_freed();
     NativeState *state = PyModule_GetState(module);
     if (add_exception(module, "InvalidTag", &state->invalid_tag) < 0
         || add_exception(module, "AlreadyFinalized", &state->already_finalized) < 0

@@ -48,6 +48,9 @@ int add_cipher(PyObject *module);
 int add_kem(PyObject *module);
 int add_system(PyObject *module);
 
+/* From now on the interpreter overwrites the bytes, texts and byte arrays that it frees. */
+void overwrite_what_is_freed(void);
+
 /* Make a type from its spec and add it under its last name. */
 int add_type(PyObject *module, PyType_Spec *spec);
 

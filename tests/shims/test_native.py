@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import hashlib
 import hmac
@@ -71,6 +72,29 @@ def test_wiping_overwrites_in_place_and_refuses_what_cannot_be_written() -> None
     assert secret == bytes(32)
     with pytest.raises((BufferError, TypeError)):
         native.wipe(SEED)  # type: ignore[arg-type]  # what is tested
+
+
+@pytest.mark.parametrize("kind", ["bytes", "text", "byte array"])
+@pytest.mark.parametrize("size", [16, 32, 64, 400, 4096])
+def test_what_the_interpreter_frees_is_overwritten(kind: str, size: int) -> None:
+    seen = ctypes.create_string_buffer(size)
+    secret: Any = os.urandom(size)
+    if kind == "text":
+        secret = secret[: size // 2].hex()
+        place = id(secret) + "".__sizeof__() - 1
+    elif kind == "byte array":
+        secret = bytearray(secret)
+        place = ctypes.addressof(ctypes.c_char.from_buffer(secret))
+        gc.collect()
+    else:
+        place = id(secret) + bytes.__basicsize__ - 1
+    ctypes.memmove(seen, place, size)
+    before = seen.raw
+    del secret
+    ctypes.memmove(seen, place, size)  # of what was freed a part may be somebody else's already
+    after = seen.raw
+    assert len(set(before)) > 1
+    assert not [start for start in range(0, size, 8) if after[start : start + 8] == before[start : start + 8]]
 
 
 def test_comparing_tells_lengths_and_bytes_apart() -> None:
