@@ -306,6 +306,25 @@ def test_what_was_opened_may_be_put_back_as_long_as_it_is_remembered() -> None:
     assert [there.take(payload) for payload in payloads] == ["keys lost", b"1", b"2"]
 
 
+def test_keys_of_opened_messages_are_given_up_within_a_second() -> None:
+    here, there = Desk(1), Desk(2)
+    assert there.take(opened(here, there)) == b"text"
+    payloads = []
+    for number, now in enumerate((7.0, 7.4)):
+        found = here.sessions.seal(ANNA, BERT.address, b"%d" % number, 0.0)
+        assert found is not None
+        payloads.append(found.payload)
+        assert isinstance(
+            there.sessions.open(BERT, ANNA.address, bytes((number,)) * 32, found.payload, now, may_begin=lambda: True),
+            Plain,
+        )
+    there.sessions.due(0, 7.5)
+    for number in range(2):
+        there.sessions.unread(bytes((number,)) * 32)
+    assert [there.take(payload) for payload in payloads] == ["keys lost", b"1"], "the second may not be stored yet"
+    assert there.timers.pop_due(8.0) == (Due.SESSIONS, 0)
+
+
 def test_nothing_is_put_back_in_a_session_that_is_gone() -> None:
     here, there = Desk(1), Desk(2)
     assert there.take(opened(here, there)) == b"text"

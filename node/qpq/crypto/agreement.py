@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from qpq.crypto import primitives, xwing
 from qpq.crypto.errors import AuthenticationError, CryptoError, KeyGoneError
-from qpq.crypto.primitives import KEY_BYTES, tagged_hash
+from qpq.crypto.primitives import KEY_BYTES, spend, tagged_hash, taken
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
@@ -52,9 +52,9 @@ def begin(own: SecretIdentity, bundle: Bundle, kem: Kem, entropy: bytes) -> tupl
     """
     if len(entropy) != ENTROPY_BYTES:
         raise CryptoError(f"beginning a session takes {ENTROPY_BYTES} random bytes, not {len(entropy)}")
-    secret = entropy[:KEY_BYTES]
+    secret = taken(entropy[:KEY_BYTES])
     ephemeral = primitives.x25519_public(secret)
-    ciphertext, shared = xwing.encapsulate(kem, bundle.xwing, entropy[KEY_BYTES:])
+    ciphertext, shared = xwing.encapsulate(kem, bundle.xwing, taken(entropy[KEY_BYTES:]))
     parts = [
         primitives.x25519(own.x25519_secret, bundle.x25519),
         primitives.x25519(secret, primitives.ed25519_public_to_x25519(bundle.owner)),
@@ -107,7 +107,10 @@ def session_id(initiator: Address, responder: Address, ephemeral: bytes) -> byte
 
 
 def _derive(parts: list[bytes], shared: bytes) -> bytes:
-    return primitives.hkdf(b"".join((_PREFIX, *parts, shared)), salt=_SALT, info=_INFO, length=KEY_BYTES)
+    ikm = b"".join((_PREFIX, *parts, shared))
+    secret = taken(primitives.hkdf(ikm, salt=_SALT, info=_INFO, length=KEY_BYTES))
+    spend(ikm)
+    return secret
 
 
 def _binding(initiator: Address, responder: Address, key_id: bytes, xwing_public: bytes) -> bytes:

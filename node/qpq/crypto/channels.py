@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from qpq.crypto import primitives
 from qpq.crypto.errors import AuthenticationError, ChannelError, CryptoError, UnknownFormatError
 from qpq.crypto.identity import ID_BYTES, Address, base32, parse_base32
-from qpq.crypto.primitives import KEY_BYTES, tagged_hash
+from qpq.crypto.primitives import KEY_BYTES, kept, secret_hash, tagged_hash, taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ class Channel:
     signers: tuple[Address, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be shared."""
+        """Refuse what cannot be shared; keep the key as a secret."""
         derived = open_key(self.topic)
         if len(self.key) != KEY_BYTES or (self.kind is ChannelKind.OPEN and self.key != derived):
             raise ChannelError("this is not the key of the channel")
@@ -80,6 +80,7 @@ class Channel:
             raise ChannelError(f"an announcement channel has 1 to {MAX_SIGNERS} signers, each once")
         elif any(len(signer) != ID_BYTES for signer in self.signers):
             raise ChannelError(f"a signer is an address of {ID_BYTES} bytes")
+        object.__setattr__(self, "key", kept(self.key))
 
     @property
     def id(self) -> bytes:
@@ -99,7 +100,7 @@ def open_key(topic: str) -> bytes:
 
 def channel_id(key: bytes) -> bytes:
     """Return a channel's id, 16 bytes; it tells nothing of the key and never travels."""
-    return tagged_hash(_ID_TAG, _checked(key))[:ID_SIZE]
+    return secret_hash(_ID_TAG, _checked(key))[:ID_SIZE]
 
 
 def day_of(timestamp: int) -> int:
@@ -151,8 +152,8 @@ def encode_share(channel: Channel) -> str:
     """
     topic = channel.topic.encode()
     key = b"" if channel.kind is ChannelKind.OPEN else channel.key
-    data = b"".join((bytes((_SHARE_VERSION, channel.kind, len(topic))), topic, key, *channel.signers))
-    return SHARE_PREFIX + base32(data + _checksum(data))
+    data = taken(b"".join((bytes((_SHARE_VERSION, channel.kind, len(topic))), topic, key, *channel.signers)))
+    return SHARE_PREFIX + base32(taken(data + _checksum(data)))
 
 
 def decode_share(text: str) -> Channel:
@@ -198,7 +199,7 @@ def _keys(data: bytes) -> Iterator[bytes]:
     if len(data) % KEY_BYTES:
         raise ChannelError("the keys in the channel's text are cut")
     for start in range(0, len(data), KEY_BYTES):
-        yield data[start : start + KEY_BYTES]
+        yield taken(memoryview(data)[start : start + KEY_BYTES].tobytes())
 
 
 def _checksum(data: bytes) -> bytes:

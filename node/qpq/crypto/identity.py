@@ -7,6 +7,7 @@ from typing import NewType, NoReturn
 
 from qpq.crypto import primitives
 from qpq.crypto.errors import CryptoError, IdentityError
+from qpq.crypto.primitives import kept, lock
 
 Identity = NewType("Identity", bytes)
 """The 32-byte Ed25519 public key of a node or a user."""
@@ -88,7 +89,7 @@ def looks_like_prefix(text: str) -> bool:
 class SecretIdentity:
     """A node's or user's own key pair, made from a 32-byte seed; raises CryptoError for another length.
 
-    Secrets are ``bytes``, which Python can forget but not overwrite: ``wipe`` drops them.
+    Its secrets are kept out of swap where that can be had; ``wipe`` drops them, which overwrites them.
     """
 
     __slots__ = ("_seed", "_x25519_secret", "address", "identity", "x25519_public")
@@ -97,9 +98,10 @@ class SecretIdentity:
         public = primitives.ed25519_public(seed)
         self.identity = Identity(public)
         self.address = address_of(self.identity)
-        self._seed = bytes(seed)
+        self._seed = kept(seed)
         self._x25519_secret = primitives.ed25519_seed_to_x25519(seed, public)
         self.x25519_public = primitives.x25519_public(self._x25519_secret)
+        lock(self._seed, self._x25519_secret)
 
     @property
     def seed(self) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from qpq.crypto.errors import CryptoError
+from qpq.crypto.primitives import taken
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -44,21 +45,21 @@ class _MlKem768:
 
     def keygen(self) -> tuple[bytes, bytes]:
         public, secret = self._loaded().keygen()
-        return public, secret
+        return public, taken(secret)
 
     def encapsulate(self, public: bytes) -> tuple[bytes, bytes]:
         try:
             ciphertext, shared = self._loaded().encaps(public)
         except ValueError:
             raise CryptoError("an ML-KEM-768 public key that is none") from None
-        return ciphertext, shared
+        return ciphertext, taken(shared)
 
     def decapsulate(self, secret: bytes, ciphertext: bytes) -> bytes:
         try:
             shared: bytes = self._loaded().decaps(secret, ciphertext)
         except ValueError:
             raise CryptoError("an ML-KEM-768 secret key or ciphertext that is damaged or of a wrong length") from None
-        return shared
+        return taken(shared)
 
     def _loaded(self) -> ModuleType:
         if self._library is None:

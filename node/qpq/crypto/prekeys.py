@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from qpq.crypto import primitives, xwing
 from qpq.crypto.errors import AuthenticationError, CryptoError, UnknownFormatError
-from qpq.crypto.primitives import KEY_BYTES, SIGNATURE_BYTES, tagged_hash
+from qpq.crypto.primitives import KEY_BYTES, SIGNATURE_BYTES, kept, tagged_hash, taken
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, SecretIdentity
@@ -52,14 +52,15 @@ class SignedPrekey:
 
     def encode(self) -> bytes:
         """Return what the store keeps, 3713 bytes, all of it secret."""
-        return b"".join((_VERSION, self.x25519_secret, self.xwing_secret, self.public))
+        return taken(b"".join((_VERSION, self.x25519_secret, self.xwing_secret, self.public)))
 
     @classmethod
     def decode(cls, data: bytes) -> SignedPrekey:
         """Read what ``encode`` gave; raises UnknownFormatError for a later version, CryptoError for all else."""
         stored = _stored(data, _SECRETS + PUBLIC_BYTES)
         public = stored[_SECRETS:]
-        return cls(_key_id(_SIGNED_TAG, public), stored[:KEY_BYTES], stored[KEY_BYTES:_SECRETS], public)
+        secrets = taken(stored[:KEY_BYTES]), taken(stored[KEY_BYTES:_SECRETS])
+        return cls(_key_id(_SIGNED_TAG, public), *secrets, public)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class OneTimePrekey:
 
     def encode(self) -> bytes:
         """Return what the store keeps, 33 bytes, all of it secret."""
-        return _VERSION + self.secret
+        return taken(_VERSION + self.secret)
 
     @classmethod
     def decode(cls, data: bytes) -> OneTimePrekey:
@@ -100,15 +101,15 @@ def make_signed(kem: Kem, entropy: bytes) -> SignedPrekey:
     """Return a new signed prekey; ``entropy`` is SIGNED_ENTROPY_BYTES (64) random bytes. Raises CryptoError."""
     if len(entropy) != SIGNED_ENTROPY_BYTES:
         raise CryptoError(f"a signed prekey takes {SIGNED_ENTROPY_BYTES} random bytes, not {len(entropy)}")
-    secret = entropy[:KEY_BYTES]
-    xwing_public, xwing_secret = xwing.keygen(kem, entropy[KEY_BYTES:])
+    secret = taken(entropy[:KEY_BYTES])
+    xwing_public, xwing_secret = xwing.keygen(kem, taken(entropy[KEY_BYTES:]))
     public = primitives.x25519_public(secret) + xwing_public
     return SignedPrekey(_key_id(_SIGNED_TAG, public), secret, xwing_secret, public)
 
 
 def make_one_time(entropy: bytes) -> OneTimePrekey:
     """Return a new one-time prekey; ``entropy`` is 32 random bytes. Raises CryptoError for another length."""
-    return OneTimePrekey(_key_id(_ONE_TIME_TAG, primitives.x25519_public(entropy)), entropy)
+    return OneTimePrekey(_key_id(_ONE_TIME_TAG, primitives.x25519_public(entropy)), kept(entropy))
 
 
 def make_bundle(owner: SecretIdentity, signed: SignedPrekey, one_time: OneTimePrekey | None) -> bytes:
@@ -152,4 +153,4 @@ def _stored(data: bytes, size: int) -> bytes:
         raise UnknownFormatError(f"a prekey of version {data[:1].hex() or 'none'}: a newer qpq wrote it")
     if len(data) != 1 + size:
         raise CryptoError(f"a prekey of {len(data)} bytes is damaged")
-    return data[1:]
+    return taken(data[1:])

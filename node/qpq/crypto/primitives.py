@@ -3,6 +3,13 @@
 Nothing else in this program calls libsodium. The bindings do not check every length
 themselves and would read past a short key, so each function here does. All values are
 ``bytes``; a wrong length is a CryptoError.
+
+Secrets are overwritten when nobody has them any more. A router's interpreter does that with
+every ``bytes`` and ``str`` that it frees (cross/ext/freed.c), and ``kept``, ``taken`` and ``spend``
+do nothing there. A PC's does not: there a secret that is kept is of a type of its own, which
+overwrites itself as its last reference goes, and what is made on the way to it is overwritten
+by hand. That reaches what this program makes itself, and not what libraries copy for
+themselves, nor texts (docs/security.md).
 """
 
 from __future__ import annotations
@@ -13,11 +20,57 @@ from hashlib import sha512 as _sha512
 from hmac import compare_digest as _compare_digest
 from hmac import digest as _hmac_digest
 from struct import pack as _pack
+from typing import TYPE_CHECKING, Any
 
 from nacl import bindings as _sodium
 from nacl.exceptions import CryptoError as _SodiumError
 
 from qpq.crypto.errors import AuthenticationError, CryptoError, IdentityError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_overwrite: Any = None
+try:
+    import nacl._sodium as _compiled  # type: ignore[import-not-found]  # PyNaCl has no other name for it
+except ImportError:  # a router
+    _compiled = None
+else:
+    _overwrite = _compiled.lib.sodium_memzero
+
+
+class _Secret(bytes):
+    __slots__ = ()
+
+    def __del__(self, overwrite: Any = _overwrite) -> None:
+        overwrite(self, len(self))
+
+
+def _spend(made: bytes) -> None:
+    if len(made) > 1:  # the interpreter shares the empty one and those of one byte
+        _overwrite(made, len(made))
+
+
+def _taken(made: bytes) -> bytes:
+    secret = _Secret(made)
+    _spend(made)
+    return secret
+
+
+def _same(made: bytes) -> bytes:
+    return made
+
+
+kept: Callable[[bytes], bytes] = _same if _overwrite is None else _Secret
+"""Return a copy to keep, overwritten when nobody has it any more."""
+taken: Callable[[bytes], bytes] = _same if _overwrite is None else _taken
+"""Do what ``kept`` does, and ``spend`` what it was made from."""
+spend: Callable[[bytes], object] = len if _overwrite is None else _spend
+"""Overwrite an object now, which nobody needs any more.
+
+It must be one's own: just made by a hash, a join, or a slice that is shorter than what it is of; never a constant nor
+what somebody else still reads.
+"""
 
 HASH_BYTES = 32
 KEY_BYTES = 32
@@ -60,6 +113,15 @@ def tagged_hash(tag: bytes, *fields: bytes) -> bytes:
     return _sha256(b"".join(parts)).digest()
 
 
+def secret_hash(tag: bytes, *fields: bytes) -> bytes:
+    """Return what ``tagged_hash`` does, as a secret and of secret fields: of these no copy is made."""
+    state = _sha256(b"%c%b" % (len(tag), tag))
+    for field in fields:
+        state.update(_pack(">I", len(field)))
+        state.update(field)
+    return taken(state.digest())
+
+
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
     """Return HMAC-SHA-256 (RFC 2104), 32 bytes."""
     return _hmac_digest(key, data, "sha256")
@@ -80,28 +142,46 @@ def hkdf_expand(prk: bytes, info: bytes, length: int) -> bytes:
     output = block
     counter = 2
     while len(output) < length:
-        block = _hmac_digest(prk, b"%b%b%c" % (block, info, counter), "sha256")
-        output += block
+        fed = b"%b%b%c" % (block, info, counter)
+        following = _hmac_digest(prk, fed, "sha256")
+        longer = output + following
+        spend(fed)
+        spend(block)
+        spend(output)
+        block, output = following, longer
         counter += 1
-    return output[:length]
+    spend(block)
+    if len(output) == length:
+        return output
+    cut = output[:length]
+    spend(output)
+    return cut
 
 
 def hkdf(ikm: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
     """Extract and expand (RFC 5869)."""
-    return hkdf_expand(hkdf_extract(salt, ikm), info, length)
+    prk = hkdf_extract(salt, ikm)
+    output = hkdf_expand(prk, info, length)
+    spend(prk)
+    return output
 
 
 def ed25519_public(seed: bytes) -> bytes:
     """Return the 32-byte public key of a 32-byte seed (RFC 8032 section 5.1.5)."""
     _check("an Ed25519 seed", seed, SEED_BYTES)
-    return _sodium.crypto_sign_seed_keypair(seed)[0]
+    public, pair = _sodium.crypto_sign_seed_keypair(seed)
+    spend(pair)
+    return public
 
 
 def ed25519_sign(seed: bytes, public: bytes, message: bytes) -> bytes:
     """Return the 64-byte signature (RFC 8032 section 5.1.6); ``public`` must be that of ``seed``."""
     _check("an Ed25519 seed", seed, SEED_BYTES)
     _check("an Ed25519 public key", public, KEY_BYTES)
-    return _sodium.crypto_sign(message, seed + public)[:SIGNATURE_BYTES]
+    pair = seed + public
+    signed = _sodium.crypto_sign(message, pair)
+    spend(pair)
+    return signed[:SIGNATURE_BYTES]
 
 
 def ed25519_verify(public: bytes, signature: bytes, message: bytes) -> bool:
@@ -135,7 +215,10 @@ def ed25519_seed_to_x25519(seed: bytes, public: bytes) -> bytes:
     """Return the X25519 secret key that belongs to an Ed25519 seed and its public key."""
     _check("an Ed25519 seed", seed, SEED_BYTES)
     _check("an Ed25519 public key", public, KEY_BYTES)
-    return _sodium.crypto_sign_ed25519_sk_to_curve25519(seed + public)
+    pair = seed + public
+    secret = taken(_sodium.crypto_sign_ed25519_sk_to_curve25519(pair))
+    spend(pair)
+    return secret
 
 
 def x25519_public(secret: bytes) -> bytes:
@@ -152,7 +235,7 @@ def x25519(secret: bytes, public: bytes) -> bytes:
     _check("an X25519 secret", secret, KEY_BYTES)
     _check("an X25519 public key", public, KEY_BYTES)
     try:
-        return _sodium.crypto_scalarmult(secret, public)
+        return taken(_sodium.crypto_scalarmult(secret, public))
     except _SodiumError:
         raise CryptoError("an X25519 public key of small order: no secret can be shared with it") from None
 
@@ -187,9 +270,10 @@ def argon2id(passphrase: bytes, salt: bytes, *, ops: int, memory: int, length: i
     """
     _check("an Argon2id salt", salt, SALT_BYTES)
     try:
-        return _sodium.crypto_pwhash_alg(length, passphrase, salt, ops, memory, _sodium.crypto_pwhash_ALG_ARGON2ID13)
+        key = _sodium.crypto_pwhash_alg(length, passphrase, salt, ops, memory, _sodium.crypto_pwhash_ALG_ARGON2ID13)
     except _SodiumError:
         raise CryptoError(f"Argon2id with {ops} passes over {memory >> 10} KiB cannot run on this machine") from None
+    return taken(key)
 
 
 def equal(left: bytes, right: bytes) -> bool:
@@ -200,6 +284,17 @@ def equal(left: bytes, right: bytes) -> bool:
 def wipe(buffer: bytearray) -> None:
     """Overwrite ``buffer`` with zeros in place."""
     buffer[:] = bytes(len(buffer))
+
+
+def lock(*secrets: bytes | bytearray) -> bool:
+    """Keep the memory pages of secrets out of swap until the process ends (mlock(2)); whether all are.
+
+    The kernel refuses more than RLIMIT_MEMLOCK.
+    """
+    if _compiled is None:
+        return False
+    done = [_compiled.lib.sodium_mlock(_compiled.ffi.from_buffer(secret), len(secret)) == 0 for secret in secrets]
+    return all(done)
 
 
 def _check(what: str, value: bytes, length: int) -> None:

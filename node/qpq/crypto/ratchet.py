@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from qpq.crypto import primitives
 from qpq.crypto.errors import AuthenticationError, CryptoError, KeyGoneError
-from qpq.crypto.primitives import KEY_BYTES
+from qpq.crypto.primitives import KEY_BYTES, spend, taken
 from qpq.crypto.session_header import MAX_NUMBER
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Ratchet:
         if self.sending:
             count = min(count, MAX_NUMBER - self.sent)
             for _ in range(count):
-                self.sending = primitives.hmac_sha256(self.sending, _CHAIN)
+                self.sending = taken(primitives.hmac_sha256(self.sending, _CHAIN))
             self.sent += count
 
     def knows(self, ratchet_key: bytes) -> bool:
@@ -191,7 +191,7 @@ class Ratchet:
         try:
             secret = primitives.x25519(self.own_secret, header.ratchet_key)
             if header.kem_ciphertext:
-                secret += kem.decapsulate(self.kem_secret, header.kem_ciphertext)
+                secret = taken(secret + kem.decapsulate(self.kem_secret, header.kem_ciphertext))
             if header.kem_key:
                 kem.encapsulate(header.kem_key)  # so that a key that is none is refused now, not when one answers
         except CryptoError:
@@ -219,12 +219,12 @@ class Ratchet:
         ciphertext, kem_life = b"", self.kem_life
         if self.peer_kem:
             ciphertext, kem_secret = kem.encapsulate(self.peer_kem)
-            shared += kem_secret
+            shared = taken(shared + kem_secret)
             kem_life = life
         due = kem_life == NEVER or not 0 <= life - kem_life < KEM_INTERVAL_S
         offered = kem.keygen() if due and self.receiving else (b"", b"")
         self.root, self.sending = _next_root(self.root, shared)
-        self.own_secret, self.own_public = secret, public
+        self.own_secret, self.own_public = primitives.kept(secret), public
         self.kem_ciphertext, self.kem_life, self.peer_kem = ciphertext, kem_life, b""
         self.kem_public, self.kem_secret = offered
 
@@ -258,10 +258,12 @@ def _skip(
 
 def _next(chain: bytes) -> tuple[bytes, bytes]:
     """Return the next chain key and the message key."""
-    return primitives.hmac_sha256(chain, _CHAIN), primitives.hmac_sha256(chain, _MESSAGE)
+    return taken(primitives.hmac_sha256(chain, _CHAIN)), taken(primitives.hmac_sha256(chain, _MESSAGE))
 
 
 def _next_root(root: bytes, shared: bytes) -> tuple[bytes, bytes]:
     """Return the next root key and a chain key."""
     keys = primitives.hkdf(shared, salt=root, info=_ROOT_INFO, length=2 * KEY_BYTES)
-    return keys[:KEY_BYTES], keys[KEY_BYTES:]
+    root, chain = taken(keys[:KEY_BYTES]), taken(keys[KEY_BYTES:])
+    spend(keys)
+    return root, chain

@@ -22,7 +22,7 @@ from qpq.crypto import kem
 from qpq.crypto.agreement import SESSION_ID_BYTES
 from qpq.crypto.errors import CryptoError, UnknownFormatError
 from qpq.crypto.prekeys import KEY_ID_BYTES
-from qpq.crypto.primitives import KEY_BYTES
+from qpq.crypto.primitives import KEY_BYTES, spend, taken
 from qpq.crypto.ratchet import MARK_BYTES, MAX_SKIPPED, PAST_CHAINS, Kept, Ratchet
 from qpq.crypto.session_header import MAX_NUMBER, OPENING_BYTES
 
@@ -41,6 +41,7 @@ FIELDS: Final = (
 )
 """Fields that may be absent, and the lengths they have otherwise."""
 
+_SECRET: Final = frozenset({"own_secret", "sending", "receiving", "kem_secret"})
 _HEAD: Final = Struct(f">BB{SESSION_ID_BYTES}s32s32s32sQQIII")
 _LENGTH: Final = Struct(">H")
 _KEPT: Final = Struct(">BIQ32s")
@@ -61,7 +62,7 @@ class State:
 
 
 def encode(state: State) -> bytes:
-    """Return the state as bytes."""
+    """Return the state as bytes, all of it secret."""
     ratchet = state.ratchet
     head = _HEAD.pack(
         VERSION,
@@ -84,10 +85,13 @@ def encode(state: State) -> bytes:
     indexes = {ratchet_key: index for index, ratchet_key in enumerate(keys)}
     parts += (bytes((len(ratchet.past),)), *ratchet.past, bytes((len(keys),)), *keys)
     parts.append(_LENGTH.pack(len(ratchet.skipped)))
-    parts += [
+    skipped = [
         _KEPT.pack(indexes[ratchet_key], n, kept.life, kept.key) for (ratchet_key, n), kept in ratchet.skipped.items()
     ]
-    return b"".join(parts)
+    data = taken(b"".join((*parts, *skipped)))
+    for part in (head, *skipped):
+        spend(part)
+    return data
 
 
 def decode(data: bytes) -> State:
@@ -99,15 +103,16 @@ def decode(data: bytes) -> State:
         _HEAD
     )
     fields: dict[str, Any] = {name: reader.field(lengths) for name, lengths in FIELDS}
+    fields |= {name: taken(fields[name]) for name in _SECRET}
     opening: bytes = fields.pop("opening")
-    ratchet = Ratchet(root, sent=sent, previous=previous, received=received, kem_life=kem_life - 1, **fields)
+    ratchet = Ratchet(taken(root), sent=sent, previous=previous, received=received, kem_life=kem_life - 1, **fields)
     ratchet.past = tuple(reader.take(MARK_BYTES) for _ in range(reader.count(PAST_CHAINS)))
     keys = [reader.take(KEY_BYTES) for _ in range(reader.take(1)[0])]
     (kept,) = reader.unpack(_LENGTH)
     for _ in range(kept):
         index, n, life, key = reader.unpack(_KEPT)
         _require(index < len(keys))
-        ratchet.skipped[keys[index], n] = Kept(key, life)
+        ratchet.skipped[keys[index], n] = Kept(taken(key), life)
     _require(reader.is_at_end and kept == len(ratchet.skipped) <= MAX_SKIPPED)
     _require(max(sent, previous, received) <= MAX_NUMBER + 1 and max(last_step, kem_life) <= _MAX_LIFE)
     _require(initiator <= 1 and (initiator or not opening) and _is_possible(ratchet))

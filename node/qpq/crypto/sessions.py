@@ -15,7 +15,7 @@ from qpq.crypto import agreement, primitives, session_state
 from qpq.crypto import kem as mlkem
 from qpq.crypto.errors import AuthenticationError, CryptoError
 from qpq.crypto.prekeys import KEY_ID_BYTES
-from qpq.crypto.primitives import KEY_BYTES, NONCE_BYTES, TAG_BYTES
+from qpq.crypto.primitives import KEY_BYTES, NONCE_BYTES, TAG_BYTES, spend, taken
 from qpq.crypto.ratchet import Ratchet
 from qpq.crypto.session_header import (
     FORMAT_OPENING,
@@ -142,9 +142,11 @@ class Session:
         if len(entropy) != ENTROPY_BYTES:
             raise CryptoError(f"sealing in a session takes {ENTROPY_BYTES} random bytes, not {len(entropy)}")
         ratchet = self._ratchet
-        sending, stepped = ratchet.send(kem, entropy[:KEY_BYTES], life)
+        secret = entropy[:KEY_BYTES]
+        sending, stepped = ratchet.send(kem, secret, life)
         if stepped:
             self.last_step = life
+            spend(secret)
         random = entropy[KEY_BYTES : KEY_BYTES + RANDOM_BYTES]
         header = Header(
             FORMAT_OPENING if self._opening else FORMAT_SESSION,
@@ -288,4 +290,6 @@ def overhead(session: Session | None) -> int:
 def _message_key(key: bytes, random: bytes) -> tuple[bytes, bytes]:
     """Return the AEAD's key and nonce."""
     derived = primitives.hkdf(key, salt=random, info=_MESSAGE_INFO, length=KEY_BYTES + NONCE_BYTES)
-    return derived[:KEY_BYTES], derived[KEY_BYTES:]
+    parts = taken(derived[:KEY_BYTES]), derived[KEY_BYTES:]
+    spend(derived)
+    return parts

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from qpq.crypto import kem as mlkem
 from qpq.crypto import primitives
 from qpq.crypto.errors import CryptoError
-from qpq.crypto.primitives import KEY_BYTES
+from qpq.crypto.primitives import KEY_BYTES, spend, taken
 
 if TYPE_CHECKING:
     from qpq.crypto.kem import Kem
@@ -34,7 +34,7 @@ def keygen(kem: Kem, entropy: bytes) -> tuple[bytes, bytes]:
     """
     _check("the entropy of an X-Wing key", entropy, ENTROPY_BYTES)
     public, secret = kem.keygen()
-    return public + primitives.x25519_public(entropy), entropy + secret
+    return public + primitives.x25519_public(entropy), taken(entropy + secret)
 
 
 def encapsulate(kem: Kem, public: bytes, entropy: bytes) -> tuple[bytes, bytes]:
@@ -61,14 +61,17 @@ def decapsulate(kem: Kem, secret: bytes, public_x25519: bytes, ciphertext: bytes
     _check("an X-Wing ciphertext", ciphertext, CIPHERTEXT_BYTES)
     _check("the X25519 half of an X-Wing public key", public_x25519, KEY_BYTES)
     ephemeral = ciphertext[mlkem.CIPHERTEXT_BYTES :]
-    shared_x25519 = primitives.x25519(secret[:KEY_BYTES], ephemeral)
-    shared = kem.decapsulate(secret[KEY_BYTES:], ciphertext[: mlkem.CIPHERTEXT_BYTES])
+    shared_x25519 = primitives.x25519(taken(secret[:KEY_BYTES]), ephemeral)
+    shared = kem.decapsulate(taken(secret[KEY_BYTES:]), ciphertext[: mlkem.CIPHERTEXT_BYTES])
     return _combine(shared, shared_x25519, ephemeral, public_x25519)
 
 
 def _combine(shared: bytes, shared_x25519: bytes, ephemeral: bytes, public_x25519: bytes) -> bytes:
     """Return the draft's combiner."""
-    return primitives.sha3_256(b"".join((shared, shared_x25519, ephemeral, public_x25519, _LABEL)))
+    joined = b"".join((shared, shared_x25519, ephemeral, public_x25519, _LABEL))
+    secret = taken(primitives.sha3_256(joined))
+    spend(joined)
+    return secret
 
 
 def _check(what: str, value: bytes, length: int) -> None:

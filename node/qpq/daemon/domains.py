@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from qpq.crypto.identity import ID_CHARACTERS, Address, SecretIdentity, looks_like_prefix, parse_id
-from qpq.crypto.primitives import tagged_hash
+from qpq.crypto.primitives import secret_hash
 from qpq.daemon.commands import FailedError
 from qpq.mesh import effects, events
 
@@ -21,7 +21,7 @@ _TAG = b"qpq/1/gateway"
 
 def gateway_secret(node: SecretIdentity) -> SecretIdentity:
     """Return the key of the reserved user as which a node is a gateway: made from the node's own, kept nowhere."""
-    return SecretIdentity(tagged_hash(_TAG, node.seed))
+    return SecretIdentity(secret_hash(_TAG, node.seed))
 
 
 class Domains:

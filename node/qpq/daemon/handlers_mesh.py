@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from qpq.crypto.channels import SHARE_PREFIX, Channel, ChannelKind, decode_share, encode_share, open_channel
 from qpq.crypto.identity import Identity, parse_base32, text_id
-from qpq.crypto.primitives import KEY_BYTES
+from qpq.crypto.primitives import KEY_BYTES, taken
 from qpq.daemon.acting import Acting
 from qpq.daemon.commands import FailedError, Role, UsageError
 from qpq.mesh import effects, events
@@ -151,9 +151,9 @@ class MeshHandlers(Acting):
         if announce:
             if key:
                 raise UsageError("mesh.subscribe: to read an announcement channel give its shared text as key")
-            return Channel(topic, os.urandom(KEY_BYTES), ChannelKind.ANNOUNCEMENT, (user.address,))
+            return Channel(topic, taken(os.urandom(KEY_BYTES)), ChannelKind.ANNOUNCEMENT, (user.address,))
         if key or private:
-            return Channel(topic, _key(key) if key else os.urandom(KEY_BYTES), ChannelKind.PRIVATE)
+            return Channel(topic, _key(key) if key else taken(os.urandom(KEY_BYTES)), ChannelKind.PRIVATE)
         return open_channel(topic)
 
     def _unsubscribe(self, caller: Caller, args: Args) -> object:

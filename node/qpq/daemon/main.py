@@ -146,6 +146,8 @@ def _locked(loaded: Loaded, log: logging.Logger, again: Callable[[], Loaded], st
         return code
     finally:
         gc.enable()
+        gc.unfreeze()
+        gc.collect()  # the node that has stopped, whose parts know each other: its secrets are overwritten so
         lock.release()
         logs.close()
         signal.setitimer(signal.ITIMER_REAL, 0)

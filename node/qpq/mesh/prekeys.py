@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qpq.crypto import prekeys
 from qpq.crypto.errors import CryptoError
 from qpq.crypto.prekeys import OneTimePrekey, SignedPrekey
+from qpq.crypto.primitives import taken
 from qpq.mesh.due import Due
 from qpq.mesh.records import PrekeyDelete, PrekeyPut
 
@@ -66,11 +67,11 @@ class Prekeys:
         if newest is not None and 0 <= life - newest.made < self._limits.prekey_s:
             signed = _signed(newest)
         if signed is None:
-            signed = prekeys.make_signed(self._kem, self._chance.random(prekeys.SIGNED_ENTROPY_BYTES))
+            signed = prekeys.make_signed(self._kem, taken(self._chance.random(prekeys.SIGNED_ENTROPY_BYTES)))
             self._keep(PrekeyPut(own.address, signed.key_id, SIGNED, life, signed.encode()))
         one_time = None
         if single and sum(row.kind == ONE_TIME for row in rows.values()) < self._limits.one_times:
-            one_time = prekeys.make_one_time(self._chance.random(prekeys.ONE_TIME_ENTROPY_BYTES))
+            one_time = prekeys.make_one_time(taken(self._chance.random(prekeys.ONE_TIME_ENTROPY_BYTES)))
             self._keep(PrekeyPut(own.address, one_time.key_id, ONE_TIME, life, one_time.encode()))
         self.rearm(now)
         return prekeys.make_bundle(own, signed, one_time)

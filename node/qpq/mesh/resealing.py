@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpq.crypto.errors import CryptoError
-from qpq.crypto.primitives import tagged_hash
+from qpq.crypto.primitives import secret_hash
 from qpq.mesh import counters
 from qpq.mesh.custody import Place
 from qpq.mesh.effects import State, StateChanged
@@ -182,7 +182,7 @@ class Resealing:
         if envelope is None:
             return secret, None
         for number in range(1, _TIMES):
-            following = tagged_hash(_TAG, own.seed, item.message_id, bytes((number,)))[:SECRET_SIZE]
+            following = secret_hash(_TAG, own.seed, item.message_id, bytes((number,)))[:SECRET_SIZE]
             if commitment(secret) == envelope.commitment:
                 return following, secret
             secret = following

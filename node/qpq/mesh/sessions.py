@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from qpq.crypto import sealing
 from qpq.crypto.errors import CryptoError
 from qpq.crypto.prekeys import open_bundle
+from qpq.crypto.primitives import spend, taken
 from qpq.crypto.sessions import ENTROPY_BYTES, FORMAT_OPENING, Session, can_open, overhead, read_header
 from qpq.mesh import counters
 from qpq.mesh.due import Due
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 
 CATCH_UP_S = 0.5
-"""Seconds until an opened message's session is written at the latest."""
+"""Seconds until an opened message's session is written at the latest; in twice that its key is gone from memory."""
 _CLASSICAL = bytes((sealing.FORMAT_HPKE,))
 
 
@@ -99,7 +100,7 @@ class Sessions:
         self._kem = kem
         self._timers = timers
         self._pairs = Pairs(limits, effects)
-        self._unstored: dict[bytes, tuple[Pair, Kept, Opened]] = {}
+        self._unstored: dict[bytes, tuple[Pair, Kept, Opened, float]] = {}
         self.prekeys = Prekeys(limits=limits, clock=clock, chance=chance, timers=timers, effects=effects, kem=kem)
 
     def __len__(self) -> int:
@@ -141,6 +142,7 @@ class Sessions:
         except CryptoError:  # it has come to its end, after a thousand million messages without an answer
             self._pairs.remove(pair, kept)
             return None
+        spend(entropy)
         self._pairs.sent(pair, kept, on=on)
         return Sealed(payload, Mark(kept.session_id, marker))
 
@@ -152,7 +154,7 @@ class Sessions:
     def begin(self, own: SecretIdentity, peer: Address, bundle: bytes, now: float) -> None:
         """Begin a session with a peer's keys. Raises CryptoError for keys that are false."""
         opened = open_bundle(bundle, peer)
-        entropy = self._chance.random(ENTROPY_BYTES)
+        entropy = taken(self._chance.random(ENTROPY_BYTES))
         session = Session.initiate(own, opened, self._kem, entropy, life=int(self._clock.life(now)))
         _, kept = self._pairs.add(own.address, peer, session)
         kept.ours = True
@@ -217,7 +219,7 @@ class Sessions:
         self._heard(pair, kept, opened, now)
         if len(self._unstored) >= self._limits.unstored:
             del self._unstored[next(iter(self._unstored))]
-        self._unstored[envelope_id] = (pair, kept, replace(opened, plaintext=b""))
+        self._unstored[envelope_id] = (pair, kept, replace(opened, plaintext=b""), now)
         return Plain(opened.plaintext, kept)
 
     def turn_due(self, plain: Plain, now: float) -> bool:
@@ -237,7 +239,7 @@ class Sessions:
         """Wait again for a message that was opened and could not be stored."""
         found = self._unstored.pop(envelope_id, None)
         if found is not None:
-            pair, kept, opened = found
+            pair, kept, opened, _ = found
             if kept.session is not None and self._pairs.find(pair.user, pair.peer, kept.session_id) is not None:
                 kept.session.unread(opened)
                 self._pairs.changed(pair, kept)
@@ -254,9 +256,14 @@ class Sessions:
         self._pairs.remove_user(user)
         self.prekeys.remove_user(user)
 
-    def due(self, _key: int, _now: float) -> None:
-        """Write what has been opened meanwhile."""
+    def due(self, _key: int, now: float) -> None:
+        """Write what has been opened meanwhile, and forget the keys of what the store has taken long ago."""
         self._pairs.catch_up()
+        old = [name for name, (*_, opened_at) in self._unstored.items() if now - opened_at >= CATCH_UP_S]
+        for name in old:
+            del self._unstored[name]
+        if self._unstored:
+            self._timers.set((Due.SESSIONS, 0), now + CATCH_UP_S)
 
     def settle(self) -> None:
         """Write everything as it is: the node stops."""
@@ -270,10 +277,9 @@ class Sessions:
 
     def _heard(self, pair: Pair, kept: Kept, opened: Opened, now: float) -> None:
         """Have the session written in which something was opened."""
-        waited = self._pairs.are_behind
-        self._pairs.heard(pair, kept, is_next=opened.is_next)
-        if not waited and self._pairs.are_behind:
+        if not self._unstored and not self._pairs.are_behind:
             self._timers.set((Due.SESSIONS, 0), now + CATCH_UP_S)
+        self._pairs.heard(pair, kept, is_next=opened.is_next)
 
     def _in_the_only(self, pair: Pair, payload: bytes, life: int) -> tuple[Pair, Kept, Opened] | None:
         """Open a payload in a pair's one session, as mostly works; None: it does not."""

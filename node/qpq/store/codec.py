@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Final, Protocol
 
 from qpq.crypto.errors import AuthenticationError
-from qpq.crypto.primitives import HASH_BYTES, NONCE_BYTES, TAG_BYTES, aead_open, aead_seal, hkdf
+from qpq.crypto.primitives import HASH_BYTES, NONCE_BYTES, TAG_BYTES, aead_open, aead_seal, hkdf, kept, taken
 from qpq.store.faults import StoreDamagedError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Sealed:
     """Everything under ``key`` (32 bytes): ``nonce 12 || ciphertext || tag 16``, ChaCha20-Poly1305."""
 
     def __init__(self, key: bytes, random: Callable[[int], bytes] = os.urandom) -> None:
-        self._key = key
+        self.key = kept(key)
         self._random = random
         check = hkdf(key, salt=bytes(HASH_BYTES), info=b"qpq/1/at-rest/check", length=_NUMBER_BYTES)
         self.number = (int.from_bytes(check, "big") >> 1) or 1
@@ -110,13 +110,13 @@ class Sealed:
     def data(self, place: str, row: tuple[bytes, ...], data: bytes) -> bytes:
         """Return the sealed bytes."""
         nonce = self._random(NONCE_BYTES)
-        return nonce + aead_seal(self._key, nonce, data, _bound(place, row))
+        return nonce + aead_seal(self.key, nonce, data, _bound(place, row))
 
     def read_data(self, place: str, row: tuple[bytes, ...], stored: bytes) -> bytes:
         """Open bytes; raises StoreDamagedError."""
         try:
             nonce = stored[:NONCE_BYTES].ljust(NONCE_BYTES, b"\0")
-            return aead_open(self._key, nonce, stored[NONCE_BYTES:], _bound(place, row))
+            return taken(aead_open(self.key, nonce, stored[NONCE_BYTES:], _bound(place, row)))
         except AuthenticationError as fault:
             raise StoreDamagedError(f"{place} cannot be opened: {fault}") from None
 

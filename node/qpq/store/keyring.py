@@ -20,7 +20,7 @@ from qpq.crypto.identity import (
     parse_id,
     text_id,
 )
-from qpq.crypto.primitives import NONCE_BYTES, SALT_BYTES, SEED_BYTES
+from qpq.crypto.primitives import NONCE_BYTES, SALT_BYTES, SEED_BYTES, taken
 from qpq.store import trust
 from qpq.store.codec import PLAIN
 from qpq.store.keyring_data import (
@@ -117,7 +117,7 @@ class Keyring:
     @classmethod
     def create(cls, path: str, *, random: Callable[[int], bytes] = os.urandom, codec: Codec = PLAIN) -> Keyring:
         """Make node identity and first user ("me") and write the file; raises KeyringWriteError."""
-        node, user = SecretIdentity(random(SEED_BYTES)), SecretIdentity(random(SEED_BYTES))
+        node, user = SecretIdentity(taken(random(SEED_BYTES))), SecretIdentity(taken(random(SEED_BYTES)))
         contents = Contents(node, (User(FIRST_USER, user),))
         keyring = cls(os.path.realpath(path), contents, None, random=random, codec=codec)
         keyring._commit(contents)
@@ -175,7 +175,7 @@ class Keyring:
 
     def add_user(self, name: str) -> User:
         """Make a user with a new key; raises NameRefusedError, LimitReachedError, KeyringWriteError."""
-        return self._add(User(name, SecretIdentity(self._random(SEED_BYTES))))
+        return self._add(User(name, SecretIdentity(taken(self._random(SEED_BYTES)))))
 
     def remove_user(self, name: str) -> User:
         """Remove a user and the key for good; raises NoSuchUserError, and KeyringError for the last one."""

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from qpq.crypto.channels import MAX_SIGNERS, Channel, ChannelKind
 from qpq.crypto.errors import ChannelError, IdentityError
 from qpq.crypto.identity import Address, Identity, SecretIdentity, looks_like_prefix, parse_id, text_id
+from qpq.crypto.primitives import taken
 from qpq.errors import QpqError
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def encode_contents(contents: Contents) -> bytes:
         "peers": [_peer_document(peer) for peer in contents.peers],
         **({"seen": [_peer_document(peer) for peer in contents.seen]} if contents.seen else {}),
     }
-    return json.dumps(document, indent=1).encode() + b"\n"
+    return _written(document, json.JSONEncoder(indent=1)) + b"\n"
 
 
 def decode_contents(content: bytes) -> Contents:
@@ -163,7 +164,7 @@ def decode_contents(content: bytes) -> Contents:
 def encode_user(user: User) -> bytes:
     """Return one user as the data of an export."""
     document = {"format": FORMAT, "user": _user_document(user)}
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return _written(document, json.JSONEncoder(separators=(",", ":"), ensure_ascii=False))
 
 
 def decode_user(content: bytes) -> User:
@@ -175,6 +176,11 @@ def check_peer_address(text: str) -> None:
     """Raise ContentError unless ``text`` can be a socket address: printable ASCII, no space, 1 to 280 long."""
     if not 1 <= len(text) <= _MAX_PEER_ADDRESS or not text.isascii() or not text.isprintable() or " " in text:
         raise ContentError("an address of a peer is host:port or [ipv6%interface]:port")
+
+
+def _written(document: dict[str, object], encoder: json.JSONEncoder) -> bytes:
+    """Return a document made of its parts at once: a text that grows is moved, and leaves its secrets where it was."""
+    return "".join([*encoder.iterencode(document)]).encode()
 
 
 def _key_pair(secret: SecretIdentity) -> dict[str, object]:
@@ -268,7 +274,7 @@ def _hex(value: object, where: str) -> bytes:
     digits = _text(value, where)
     if len(digits) != _SEED_DIGITS or not _HEX.issuperset(digits):
         raise ContentError(f"{where} is not {_SEED_DIGITS} hexadecimal digits")
-    return bytes.fromhex(digits)
+    return taken(bytes.fromhex(digits))
 
 
 def _id(value: object, where: str) -> bytes:

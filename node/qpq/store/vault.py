@@ -35,8 +35,10 @@ from qpq.crypto.primitives import (
     aead_seal,
     argon2id,
     hkdf,
+    taken,
     wipe,
 )
+from qpq.crypto.primitives import lock as keep_out_of_swap
 from qpq.errors import QpqError
 from qpq.store.codec import Sealed
 from qpq.store.keyring_file import read_private, replace_private
@@ -107,12 +109,13 @@ class Vault:
         self._random = random
         self.identities = Sealed(self._derived(b"identities"), random)
         self.store = Sealed(self._derived(b"store"), random)
+        keep_out_of_swap(self._key, self.identities.key, self.store.key)
 
     @classmethod
     def make(cls, path: str, lock: Callable[[bytes], Lock], *, random: Callable[[int], bytes] = os.urandom) -> Vault:
         """Make a data key, put it under ``lock`` and write vault.json; raises VaultError, CryptoError."""
-        key = bytearray(random(KEY_BYTES))
-        vault = cls(path, key, lock(bytes(key)), random=random)
+        key = taken(random(KEY_BYTES))
+        vault = cls(path, bytearray(key), lock(key), random=random)
         vault.write()
         return vault
 
@@ -123,7 +126,7 @@ class Vault:
 
     def change(self, lock: Callable[[bytes], Lock]) -> None:
         """Put the same data key under another passphrase or key file; raises VaultError, CryptoError."""
-        before, self.lock = self.lock, lock(bytes(self._key))
+        before, self.lock = self.lock, lock(taken(bytes(self._key)))
         try:
             self.write()
         except VaultError:
@@ -154,7 +157,8 @@ class Vault:
         wipe(self._key)
 
     def _derived(self, what: bytes) -> bytes:
-        return hkdf(bytes(self._key), salt=bytes(HASH_BYTES), info=b"qpq/1/at-rest/" + what, length=KEY_BYTES)
+        key = taken(bytes(self._key))
+        return hkdf(key, salt=bytes(HASH_BYTES), info=b"qpq/1/at-rest/" + what, length=KEY_BYTES)
 
 
 # --- locks -----------------------------------------------------------------------------------
@@ -219,10 +223,10 @@ def _sealed(empty: Lock, secret: bytes, key: bytes) -> Lock:
 
 def _opened(path: str, lock: Lock, secret: bytes, wrong: str) -> Vault:
     try:
-        key = bytearray(aead_open(secret, lock.nonce, lock.key, _bound(lock)))
+        key = taken(aead_open(secret, lock.nonce, lock.key, _bound(lock)))
     except AuthenticationError:
         raise WrongKeyError(wrong) from None
-    return Vault(path, key, lock)
+    return Vault(path, bytearray(key), lock)
 
 
 def _bound(lock: Lock) -> bytes:
@@ -231,7 +235,7 @@ def _bound(lock: Lock) -> bytes:
 
 
 def _from_key_file(content: bytes, salt: bytes) -> bytes:
-    return hkdf(content, salt=salt, info=b"qpq/1/at-rest/key-file", length=KEY_BYTES)
+    return taken(hkdf(content, salt=salt, info=b"qpq/1/at-rest/key-file", length=KEY_BYTES))
 
 
 # --- files -----------------------------------------------------------------------------------
@@ -305,7 +309,7 @@ def read_key_file(path: str) -> bytes:
     finally:
         os.close(descriptor)
     try:
-        found = _hex(content[len(KEY_FILE_PREFIX) :].decode("ascii"), KEY_FILE_BYTES)
+        found = taken(_hex(content[len(KEY_FILE_PREFIX) :].decode("ascii"), KEY_FILE_BYTES))
     except ValueError:
         found = b""
     if found and content.startswith(KEY_FILE_PREFIX):
