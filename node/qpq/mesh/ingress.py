@@ -67,10 +67,11 @@ class Allowances:
 
     def admits(self, sender: Address, standing: Standing, now: float) -> bool:
         """Whether an envelope may be tried."""
-        own = self._own(standing, now).senders.get(sender)
+        mine = self._own(standing, now)
+        own = mine.senders.get(sender)
         if own is not None and not own.has(1, now):
             return False
-        return any(allowance.in_vain.has(1, now) for allowance in self._down(standing, now))
+        return mine.in_vain.has(1, now) or any(each.in_vain.has(1, now) for each in self._down(standing, now))
 
     def charge(self, sender: Address, standing: Standing, cost: int, now: float) -> None:
         """Count an envelope that was admitted and brought nothing."""
