@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OUTGOING = 4  # PACKET_OUTGOING (packet(7))
 CALM = 0.7  # seconds without a packet: all that belongs to a message is through
-SETTLED = 2.0  # seconds without one: the link has said all there is to say
+SETTLED = 3.5  # seconds without one: the link has said all there is to say, its first comparison (1 to 3 s) too
 LARGE = 1000  # bytes of a frame that only a first message or a bundle of keys fills
 DEADLINE = 10.0  # seconds for a message
 ROUNDS = 3
