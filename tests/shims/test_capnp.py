@@ -45,12 +45,13 @@ def message(*segments: bytes) -> bytes:
             ENQUEUE,
             {"version": 1, "hops": 2, "ttlSecs": 3, "auth": {"origin": "ü"}, "payload": b"12345678"},
             words(
-                struct(0, 1, 5),
+                struct(0, 1, 6),
                 3 << 32 | 2 << 16 | 1,
                 0,
-                listed(5, 2, 8),
+                listed(6, 2, 8),
                 0,
-                struct(1, 0, 1),
+                struct(2, 0, 1),
+                0,
                 0,
                 listed(0, 2, 3),
                 0xBCC3,
@@ -61,7 +62,7 @@ def message(*segments: bytes) -> bytes:
         (
             KEYS,
             {"recipientKeys": [b"1", b""]},
-            words(struct(0, 1, 5), 0, listed(4, 6, 2), *[0] * 4, listed(1, 2, 1), listed(1, 2, 0), 0x31),
+            words(struct(0, 1, 6), 0, listed(5, 6, 2), *[0] * 5, listed(1, 2, 1), listed(1, 2, 0), 0x31),
         ),
         (
             ENVELOPES,
