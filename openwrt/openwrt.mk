@@ -16,4 +16,4 @@ feed: cross ## dist/feed, which a web server gives to opkg and apk: USIGN_KEY=fi
 	@$(MKPKG) feed $(TARGET) --usign-key="$(USIGN_KEY)" --apk-key="$(APK_KEY)" $(if $(UNSIGNED),--unsigned)
 
 boot-check: $(VENV)/run.stamp ## boot the packages in QEMU, two routers each that meet, write, lose power and come back
-	@PYTHONPATH=tests $(PY) -m router $(TARGET)
+	@PYTHONPATH=tests:tests/rigs $(PY) -m router $(TARGET)

@@ -22,11 +22,14 @@ from cross.targets import target
 from router import malta, parts
 from router.boards import BOARDS, Board
 from router.figures import complaints, table
+from router.filled import fill
 from router.machine import BootError
 from router.story import Figures, Story
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from router.filled import Filled
 
 DIST = ROOT / "dist"
 NEEDED = {
@@ -92,8 +95,9 @@ def _checked(boards: list[Board], packages: dict[str, Path]) -> tuple[dict[str, 
     to be built is built beside the machines whose kernels are there.
     """
     turns = threading.Semaphore(jobs())
-    with ThreadPoolExecutor(len(boards)) as pool:
-        running = {board: pool.submit(_check, board, packages[board.target], turns) for board in boards}
+    with tempfile.TemporaryDirectory(prefix="qpq") as folder, ThreadPoolExecutor(len(boards) + 1) as pool:
+        full = pool.submit(fill, Path(folder))
+        running = {board: pool.submit(_check, board, packages[board.target], turns, full.result) for board in boards}
         figures, wrong = {}, []
         for board, future in running.items():
             try:
@@ -103,7 +107,7 @@ def _checked(boards: list[Board], packages: dict[str, Path]) -> tuple[dict[str, 
         return figures, wrong
 
 
-def _check(board: Board, package: Path, turns: threading.Semaphore) -> Figures:
+def _check(board: Board, package: Path, turns: threading.Semaphore, full: Callable[[], Filled]) -> Figures:
     made = parts.parts(board)
     with turns, tempfile.TemporaryDirectory(prefix="qpq") as folder:
         begin = time.monotonic()
@@ -119,7 +123,7 @@ def _check(board: Board, package: Path, turns: threading.Semaphore) -> Figures:
             finally:
                 turns.acquire()
 
-        return Story(board, made, package, Path(folder), say, idle).run()
+        return Story(board, made, package, Path(folder), say, idle, full).run()
 
 
 if __name__ == "__main__":

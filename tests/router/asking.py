@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from router.machine import Machine
 
 START = 300.0  # seconds from the start of a node to its word, on a host that has other work too
+KIB = 1024
 CHILD = "$(cat /var/run/procd/qpq/instance1.child)"
 
 
@@ -35,6 +36,21 @@ def told(machine: Machine, words: str) -> bool:
 def state(machine: Machine) -> str:
     """Return what the kernel says of the node's process (proc(5), status)."""
     return machine.do(f"cat /proc/{pid(machine)}/status")
+
+
+def available(machine: Machine) -> int:
+    """Return the bytes of memory that programs may still take."""
+    return int(machine.do("awk '/^MemAvailable/ { print $2 }' /proc/meminfo")) * KIB
+
+
+def lost_by(machine: Machine) -> int:
+    """Return how many bytes of it there are less than before the services started."""
+    return int(machine.do("cat /tmp/available")) * KIB - available(machine)
+
+
+def resident(machine: Machine) -> int:
+    """Return the bytes of RAM that the node's process has."""
+    return int(next(row.split()[1] for row in state(machine).splitlines() if row.startswith("VmRSS"))) * KIB
 
 
 def linked(machine: Machine, identity: str) -> bool:

@@ -32,13 +32,18 @@ class Board:
     modules: tuple[str, ...]
     small: bool
 
-    def devices(self, disk: str, mac: str) -> list[str]:
-        """Return QEMU's options for the disk and for the network card on the network ``lan``."""
-        return [
-            *("-drive", f"if=none,id=flash,format=raw,file={disk}"),
-            *("-device", f"virtio-blk-{self.bus},drive=flash"),
-            *("-device", f"virtio-net-{self.bus},netdev=lan,mac={mac}"),
-        ]
+    def devices(self, disk: str, mac: str, stick: str = "") -> list[str]:
+        """Return QEMU's options for disk, network card (network ``lan``) and perhaps a file to read as /dev/vdb."""
+        disks = [self._disk("flash", disk)]
+        if stick:
+            disks.append(self._disk("stick", f"{stick},readonly=on"))
+        if self.bus == "device":  # where devices have no bus to stand on, the kernel finds the last first
+            disks.reverse()
+        return [*(word for words in disks for word in words), "-device", f"virtio-net-{self.bus},netdev=lan,mac={mac}"]
+
+    def _disk(self, name: str, file: str) -> tuple[str, ...]:
+        drive = f"if=none,id={name},format=raw,file={file}"
+        return "-drive", drive, "-device", f"virtio-blk-{self.bus},drive={name}"
 
 
 _ROWS = (

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 KIB = 1024
 MAX_LOST = 16_000_000  # bytes of MemAvailable, on the machines with 64 MB
+# The design wants those 16 MB with a full store too, which is not reached (docs/boot-check.md): so far and no further.
+MAX_FULL_LOST = 19_000_000
 MAX_SNAPSHOT = 256 * KIB
 MAX_REST_BYTES = 150.0  # sent in a second
 MAX_REST_FLASH = 0  # bytes
@@ -28,6 +30,9 @@ class Figures:
     lost: int = 0
     available: int = 0
     resident: int = 0
+    full_store: int = 0
+    full_lost: int = 0
+    full_resident: int = 0
     snapshot: int = 0
     commit: int = 0
     rest_flash: int = 0
@@ -48,6 +53,7 @@ def complaints(board: Board, figures: Figures) -> Iterator[str]:
     ]
     if board.small:
         rows.append(("bytes of MemAvailable lost", figures.lost, MAX_LOST))
+        rows.append(("bytes of MemAvailable lost with a full store", figures.full_lost, MAX_FULL_LOST))
     for what, value, limit in rows:
         if value > limit:
             yield f"{board.target}: {what}: {value:,.0f}, at most {limit:,.0f}"
@@ -65,6 +71,12 @@ def table(rows: Mapping[str, tuple[Board, Figures]]) -> Iterator[str]:
         ("MemAvailable lost, MB (64 MB: < 16)", lambda row: f"{row.lost / 1e6:.1f}"),
         ("MemAvailable then, MB", lambda row: f"{row.available / 1e6:.1f}"),
         ("resident, MB", lambda row: f"{row.resident / 1e6:.1f}"),
+        (
+            "MemAvailable lost with a full store, MB (64 MB: < 19, aim 16)",
+            lambda row: f"{row.full_lost / 1e6:.1f}",
+        ),
+        ("resident then, MB", lambda row: f"{row.full_resident / 1e6:.1f}"),
+        ("of RAM in that store's files, MB", lambda row: f"{row.full_store / 1e6:.1f}"),
         ("snapshot, bytes (<= 262,144)", lambda row: f"{row.snapshot:,}"),
         ("written to flash in the minute with a commit, ext4's journal included, bytes", lambda row: f"{row.commit:,}"),
         ("written to flash at rest, bytes (0)", lambda row: f"{row.rest_flash:,}"),

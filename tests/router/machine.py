@@ -59,8 +59,8 @@ class Machine:
         self._seen = bytearray()
         self._read = 0
 
-    def switch_on(self, plug: Plug, *words: str) -> None:
-        """Switch the machine on; ``words`` are more of the kernel's arguments."""
+    def switch_on(self, plug: Plug, *words: str, stick: Path | None = None) -> None:
+        """Switch the machine on; ``words`` are more of the kernel's arguments, ``stick`` is a file to read there."""
         plug.own.unlink(missing_ok=True)
         network = f"dgram,id=lan,local.type=unix,local.path={plug.own},remote.type=unix,remote.path={plug.other}"
         told = f"console={self.board.console} panic=-1 quiet qpq.name={self.name} qpq.address={plug.address}"
@@ -69,7 +69,7 @@ class Machine:
             *("-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"),
             *("-rtc", f"base={CLOCK}", "-kernel", str(self.kernel), "-initrd", str(self.initrd)),
             *("-append", " ".join((told, *words)), "-netdev", network),
-            *self.board.devices(str(self.disk), plug.mac),
+            *self.board.devices(str(self.disk), plug.mac, str(stick or "")),
         ]
         self._begin = time.monotonic()
         self._seen.clear()

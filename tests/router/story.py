@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from router import parts
-from router.asking import kept_for, linked, pid, ready, state, texts
+from router.asking import available, kept_for, linked, lost_by, pid, ready, resident, texts, told
 from router.facts import FACTS
 from router.figures import Figures
+from router.filled import stranger
 from router.machine import BootError, Machine, Plug
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from router.boards import Board
+    from router.filled import Filled
     from router.parts import Parts
 
 LINK = (
@@ -30,6 +29,10 @@ LINK = (
 DELIVERY = 120.0
 COMMIT = 60  # seconds of commit_interval, the least there is, and of the time at rest
 SETTLED = 8.0  # seconds after which what is a node's own lies on flash (5 s at most, and the writing)
+FREED = 15.0  # seconds after which what a start leaves in memory is freed (pressure.IMPORTS_SECONDS)
+SHORT = 10_000_000  # bytes left: less than what daemon/pressure.py calls enough; with half the kernel kills programs
+ENOUGH = 20_000_000  # bytes left: more than what it calls enough again
+NOTICED = 60.0  # seconds for a node to look at the memory, when it is told to
 QUIET = 64.0  # seconds after which what was said before is written, and what was deleted taken out (after 60 s)
 LETTER = "Grüße über das Netz"
 CALL = "Alle ins Rathaus"
@@ -51,7 +54,8 @@ class Counters:
 class Story:
     """Two machines of one board on one cable.
 
-    ``say`` is told each step. While ``idle()`` is entered other machines may have the processor.
+    ``say`` is told each step. While ``idle()`` is entered other machines may have the processor. ``filled()`` waits for
+    the data of a router whose store is full.
     """
 
     def __init__(
@@ -62,10 +66,12 @@ class Story:
         folder: Path,
         say: Callable[[str], None],
         idle: Callable[[], contextlib.AbstractContextManager[None]],
+        filled: Callable[[], Filled],
     ) -> None:
         self.board = board
         self.say = say
         self.idle = idle
+        self.filled = filled
         self.figures = Figures()
         initrd = folder / "initrd"
         parts.initrd(made, initrd)
@@ -96,6 +102,8 @@ class Story:
             for name, fact in FACTS.items():
                 fact(self.second, lambda: linked(self.second, identities[0]))
                 self._step(name)
+            self._full(identities[0])
+            self._short()
             self.first.off()
             log = self.second.log()
             if "Traceback" in log:
@@ -155,7 +163,7 @@ class Story:
         ready(self.second)
         self._step("reload_config applies what was changed")
         self.second.wait("a link after the restart", lambda: linked(self.second, identities[0]), LINK)
-        strangers = [_stranger(), _stranger()]
+        strangers = [stranger(), stranger()]
         self.first.ask(f"mesh send {strangers[0]} '{LATER}' --user anna")
         self.second.ask(f"mesh send {strangers[1]} '{LATER}' --user bert")
         self.second.wait("custody", lambda: kept_for(self.second, strangers[0]), DELIVERY)
@@ -178,12 +186,10 @@ class Story:
         figures.rest_bytes = max(new.sent - old.sent for old, new in zip(before, after, strict=True)) / minutes / 60.0
         figures.snapshot = int(self.second.ask("mesh store")["snapshot"]["bytes"])
         for machine in (self.first, self.second):
-            available = int(machine.do("awk '/^MemAvailable/ { print $2 }' /proc/meminfo")) * KIB
-            lost = int(machine.do("cat /tmp/available")) * KIB - available
+            left, lost = available(machine), lost_by(machine)
             if lost > figures.lost:
-                figures.lost, figures.available = lost, available
-            resident = next(row.split()[1] for row in state(machine).splitlines() if row.startswith("VmRSS"))
-            figures.resident = max(figures.resident, int(resident) * KIB)
+                figures.lost, figures.available = lost, left
+            figures.resident = max(figures.resident, resident(machine))
         figures.ready = float(re.findall(r"ready: qpq \S+ after ([0-9.]+) s", self.first.log())[-1])
         self._step("a minute at rest is measured")
 
@@ -193,7 +199,7 @@ class Story:
     def _cut(self, identities: tuple[str, str], stranger: str) -> None:
         second = self.second
         second.cut()
-        second.switch_on(self.plugs[1], "qpq.fixtime")
+        second.switch_on(self.plugs[1], "qpq.fixtime", stick=self.filled().tar)
         second.wait_booted()
         if ready(second) != identities[1]:
             raise BootError(f"{self.board.target}: another identity after the power cut")
@@ -210,6 +216,45 @@ class Story:
         self._step("what it kept for others is there")
         second.wait("a link after the power cut", lambda: linked(second, identities[0]), LINK)
         self._step("it is linked again")
+
+    def _full(self, neighbour: str) -> None:
+        """Give the second machine the data of a router whose store is full, and measure it again."""
+        second, filled, figures = self.second, self.filled(), self.figures
+        second.do("/etc/init.d/qpq stop && ! pidof qpq && rm -r /etc/qpq/* /tmp/qpq/*")
+        second.do("tar -xf /dev/vdb -C / && chown -R qpq:qpq /etc/qpq /tmp/qpq && /etc/init.d/qpq start")
+        if ready(second) != filled.identity:
+            raise BootError(f"{self.board.target}: it did not take the data of the router whose store is full")
+        second.wait("a link with a full store", lambda: linked(second, neighbour), LINK)
+        self._holds(filled)
+        second.do(f"kill -HUP {pid(second)}")  # it looks at the memory, and frees what its start has left in it
+        with self.idle():
+            time.sleep(FREED)
+        figures.full_store = int(second.do("du -sk /tmp/qpq | cut -f 1")) * KIB
+        figures.full_lost, figures.full_resident = lost_by(second), resident(second)
+        self._step(f"{filled.messages} messages and {filled.others} of others fill its store")
+
+    def _short(self) -> None:
+        """Take the memory that is left and give it back: the node says so, and lives."""
+        second, number = self.second, pid(self.second)
+        second.do("mkdir /tmp/ballast && mount -t tmpfs -o size=100% tmpfs /tmp/ballast")
+        much = (available(second) - SHORT) // KIB
+        second.do(f"dd if=/dev/zero of=/tmp/ballast/all bs={KIB} count={much} 2>/dev/null; kill -HUP {number}")
+        second.wait("its word that memory is short", lambda: told(second, "memory is short"), NOTICED)
+        second.do("umount /tmp/ballast")
+        enough = available(second) > ENOUGH  # on a machine whose kernel takes more it stays at half of its caps
+        second.do(f"kill -HUP {number}")
+        if enough:
+            second.wait("its word that there is enough", lambda: told(second, "all limits are as before"), NOTICED)
+        if pid(second) != number:
+            raise BootError(f"{self.board.target}: the node did not live through a shortage of memory")
+        self._holds(self.filled())
+        self._step("memory gets short and comes back")
+
+    def _holds(self, filled: Filled) -> None:
+        """Check that nothing of the router's people is gone; while it hands on what it keeps, answers take long."""
+        held = self.second.wait("an answer about its store", lambda: self.second.ask("mesh store"), DELIVERY)
+        if held["inbox"] != filled.messages:
+            raise BootError(f"{self.board.target}: of {filled.messages} messages there are: {held}")
 
     def _processor(self) -> float:
         return self.first.processor() + self.second.processor()
@@ -231,9 +276,3 @@ def _counters(machine: Machine) -> Counters:
     network = "/sys/class/net/eth0/statistics"
     text = machine.do(f"sync; cat {network}/tx_packets {network}/tx_bytes; awk '{{ print $7 }}' /sys/block/vda/stat")
     return Counters(*(int(word) for word in text.split()))
-
-
-def _stranger() -> str:
-    """Return the id of somebody who is nowhere in the mesh."""
-    key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
-    return base64.b32encode(key).decode().rstrip("=").lower()

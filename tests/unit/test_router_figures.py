@@ -46,6 +46,7 @@ def test_what_keeps_its_budgets_is_not_complained_of() -> None:
     ("figures", "told"),
     [
         (Figures(lost=16_000_001), "MemAvailable lost: 16,000,001, at most 16,000,000"),
+        (Figures(full_lost=19_000_001), "with a full store: 19,000,001, at most 19,000,000"),
         (Figures(snapshot=262_145), "a snapshot: 262,145"),
         (Figures(rest_flash=512), "flash at rest: 512, at most 0"),
         (Figures(rest_bytes=150.6), "sent a second at rest: 151"),
