@@ -206,6 +206,7 @@ class Router:
             Due.ROUTE_HOLD: routing.hearing.hold_due,
             Due.ROUTE_SWEEP: routing.hearing.sweep_due,
             Due.SEARCH: routing.queries.search_due,
+            Due.LATE_QUERY: routing.queries.late_due,
             Due.PROBE: self.probing.due,
         }
         while (timer := self.timers.pop_due(self.net.now)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qpq.crypto.identity import Address, Identity, SecretIdentity
@@ -96,6 +96,7 @@ def test_after_any_failures_all_routes_are_shortest_and_lead_to_what_is_there(se
 
 
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 30))
+@example(seed=52822, steps=26)  # told of a route unasked, by who lost it later and did not say so
 @settings(max_examples=40)
 def test_when_users_move_and_links_turn_bad_routes_become_the_cheapest_there_are(seed: int, steps: int) -> None:
     storm = Storm(seed, leaves=True)

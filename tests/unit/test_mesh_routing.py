@@ -450,7 +450,7 @@ def test_a_node_that_lost_count_of_its_restarts_announces_on_from_what_others_kn
 
 
 @pytest.mark.parametrize(
-    ("rtt", "loss", "cost"), [(0.0, 0.0, 16), (0.005, 0.01, 16), (0.2, 0.0, 48), (0.0, 0.5, 32), (99.0, 1.0, 4096)]
+    ("rtt", "loss", "cost"), [(0.0, 0.0, 16), (0.005, 0.01, 16), (0.2, 0.0, 48), (0.0, 0.5, 64), (99.0, 1.0, 4096)]
 )
 def test_loss_and_round_trip_make_a_link_cost_more(rtt: float, loss: float, cost: int) -> None:
     _, routers = net("ab")

@@ -73,6 +73,8 @@ class Due(IntEnum):
     """Sessions in which messages were opened are to be stored (no key)."""
     FETCH = 17
     """A user who was asked for keys for another domain (the question's envelope id) had to answer by now."""
+    LATE_QUERY = 18
+    """A query (its token) that a lossy link brought has waited long enough for the same over a better one."""
 
 
 Timer: TypeAlias = tuple[Due, int | bytes]
@@ -102,6 +104,7 @@ def due_table(machines: Machines) -> dict[Due, Callable[[Any, float], None]]:
         Due.ROUTE_HOLD: machines.routing.hearing.hold_due,
         Due.ROUTE_SWEEP: machines.routing.hearing.sweep_due,
         Due.SEARCH: machines.routing.queries.search_due,
+        Due.LATE_QUERY: machines.routing.queries.late_due,
         Due.PROBE: machines.probing.due,
         Due.IHAVE: machines.flooding.tell_due,
         Due.GRAFT: machines.flooding.ask_due,

@@ -50,7 +50,7 @@ _LEAST_EAGER = 3
 _NO_ID = bytes(SHORT_ID_SIZE)
 """What GRAFT names where nothing is missed."""
 _PRUNE_S = 1.0
-_MUCH = 2
+_MUCH = 4
 _ALONE_S = 10.0
 """A query makes a link lazy only where no broadcast has come for so long, which may be going round (mesh.queries)."""
 _BURST_S = 5.0

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from qpq.crypto.identity import address_of
 from qpq.mesh import counters
+from qpq.mesh.askers import trim
 from qpq.mesh.due import Due
-from qpq.mesh.effects import SendFrame
 from qpq.mesh.routes import MAX_HOPS, PERFECT, UNUSABLE, Offer, newness
 from qpq.mesh.served import Heard
 from qpq.wire.announce import verify_announce
-from qpq.wire.frames_mesh import Route
 
 if TYPE_CHECKING:
     from qpq.crypto.identity import Address, Identity
@@ -28,13 +27,11 @@ if TYPE_CHECKING:
     from qpq.mesh.telling import Telling
     from qpq.mesh.timers import Timers
     from qpq.mesh.users import Users
-    from qpq.wire.frames_mesh import Announce, Retract
+    from qpq.wire.frames_mesh import Announce, Retract, Route
 
 _SMOOTHING = 0.125
 _HYSTERESIS = 2
-"""A link's cost is told anew when it is this many times what it was, or was what it is."""
-_LOSSY_COST, _LOSSY_HYSTERESIS = 64, 4
-"""From this cost on it must be that many times: of the few packets that get through chance alone doubles the part."""
+"""A link's cost is told anew when the transmissions that it takes are so many times what they were, or were that."""
 _RTT_COST = 160
 """What a second of round trip adds to the cost of a link: a perfect link for every 0.1 s."""
 _LEAST_DELIVERED = 1 / 64
@@ -56,12 +53,13 @@ class RouteListener(Protocol):
 class Hearing:
     """Takes what neighbours announce, offer and take back; all of it holds until they say otherwise.
 
-    Announces of neighbours' own users are offers of 0 hops. A signature is verified once an
-    announce, whoever brings it; who brings a false one misbehaves, for each node verifies before it
-    tells. ``outbid`` are local users of whom another node has a newer announce.
+    Announces of neighbours' own users are offers of 0 hops. A signature is verified once an announce, whoever brings
+    it; who brings a false one misbehaves, for each node verifies before it tells. ``outbid`` are local users of whom
+    another node has a newer announce. Of at most ``scores`` peers it is remembered what their last link cost.
     """
 
     __slots__ = (
+        "_before",
         "_effects",
         "_limits",
         "_own",
@@ -102,22 +100,25 @@ class Hearing:
         self._telling = telling
         self._queries = queries
         self._sweeping = False
+        self._before: dict[Identity, tuple[int, int]] = {}
         self.listeners: list[RouteListener] = []
         self.outbid: dict[Address, tuple[int, int, Identity]] = {}
 
     # --- links come and go -------------------------------------------------------------------------------
 
     def link_usable(self, link: Link, now: float) -> None:
-        """Begin to tell a new neighbour what it should know."""
-        self._routes.costs[link.number] = PERFECT
+        """Begin to tell a new neighbour what it should know; the link to one that was here costs what the last did."""
+        etx, self._routes.costs[link.number] = self._before.pop(link.peer, (PERFECT, PERFECT))
         self._routes.doubts[link.number] = self._scores.doubt(link.peer, now)
-        self._telling.open(link, now)
+        self._telling.open(link, now).etx = etx
 
     def link_gone(self, number: int, now: float) -> None:
         """Take other routes in place of those that a link carried; where there is none, tell so."""
-        self._telling.close(number, now)
+        gone = self._telling.close(number, now)
         self._queries.link_gone(number)
-        del self._routes.costs[number], self._routes.doubts[number]
+        self._before[gone.peer] = gone.etx, self._routes.costs.pop(number)
+        trim(self._before, self._limits.scores)
+        del self._routes.doubts[number]
         for destination in [one for one in self._routes if one.offers.pop(number, None) is not None]:
             self._withdrawn(destination, now)
         self._telling.drain()
@@ -125,8 +126,8 @@ class Hearing:
     def quality(self, event: LinkQuality, now: float) -> None:
         """Take how good a link is: what it costs follows the mean, and is told only where it differs much.
 
-        A packet counts as lost where it or its acknowledgement is, so the cost is the expected number
-        of transmissions (ETX: De Couto et al. 2003), and more for a long way.
+        A packet is lost where it or its acknowledgement is: that gives the expected transmissions (ETX: De Couto et al.
+        2003). The cost goes with their square, since QUIC waits longer before each; and a long way adds to it.
         """
         neighbour = self._telling.neighbours.get(event.link)
         if neighbour is None:
@@ -135,14 +136,13 @@ class Hearing:
         weight = max(1 / neighbour.judged, _SMOOTHING)
         link = neighbour.link
         link.loss += weight * (min(max(event.loss, 0.0), 1.0) - link.loss)
-        delivered = max(1 - link.loss, _LEAST_DELIVERED)
-        cost = min(int(PERFECT / delivered + max(event.rtt, 0.0) * _RTT_COST), _MAX_LINK_COST)
+        delivered, far = max(1 - link.loss, _LEAST_DELIVERED), max(event.rtt, 0.0) * _RTT_COST
         self._doubt(event.link, neighbour.peer, now)
-        before = self._routes.costs[event.link]
-        much = _HYSTERESIS if min(before, cost) < _LOSSY_COST else _LOSSY_HYSTERESIS
-        if before < much * cost and cost < much * before:
+        etx = int(PERFECT / delivered + far)
+        if neighbour.etx < _HYSTERESIS * etx and etx < _HYSTERESIS * neighbour.etx:
             return
-        self._routes.costs[event.link] = cost
+        neighbour.etx = etx
+        self._routes.costs[event.link] = min(int(PERFECT / delivered**2 + far), _MAX_LINK_COST)
         self._weigh(event.link, now)
 
     def doubt(self, peer: Identity, now: float) -> None:
@@ -364,10 +364,9 @@ class Hearing:
 
     def _outbids(self, destination: Destination, link: int, offer: Offer) -> None:
         """Let a neighbour that serves a user know that the user was announced elsewhere since, however far that is."""
-        route = destination.route
-        if not offer.hops and route is not None:
+        if not offer.hops and destination.route is not None:
             self._served.forget(link, destination.address)
-            self._effects.do(SendFrame(link, Route(route.hops, route.cost, route.announce)))
+            self._telling.correct(link, destination, destination.route)
 
     def _forget(self, destination: Destination, now: float) -> None:
         self._routes.remove(destination)

@@ -148,6 +148,8 @@ class Limits:
     """How long a route is waited for before copies are handed to any neighbour; doubles while it is asked for anew."""
     meet_s: float = 1.0
     """How long a new neighbour has to tell whom it serves before it is handed copies."""
+    silent_s: float = 2.0
+    """How long a neighbour on a route may not even say that it has an envelope, where another route is known."""
     receipt_s: float = 3.0
     receipt_hop_s: float = 0.5
     receipt_max_s: float = 3_600.0
@@ -199,6 +201,10 @@ class Limits:
     query_rate: float = 2.0
     query_burst: int = 32
     """Queries a second one neighbour may bring for long, and at once; more are dropped."""
+    late_queries: int = 64
+    late_query_s: float = 1.5
+    """Queries that came over lossy links and wait for the same over better ones, and for how long at most; more do not
+    wait."""
     wide_rate: float = 0.1
     wide_burst: int = 16
     """Queries a second that leave this node over all its links for long, and at once; more go over the tree alone."""

@@ -243,6 +243,6 @@ class Moving:
         else:
             self._deposits.store(item.envelope_id)
             self._effects.after(SendEnvelope(window.number, item.envelope_id, item.hops, copies, age))
-        patience = self._ways.patience(item, now) if item.way is Way.ROUTE else self._limits.answer_s
+        patience = self._ways.patience(item, now, flying=True) if item.way is Way.ROUTE else self._limits.answer_s
         self._timers.set((Due.ANSWER, item.envelope_id), now + patience)
         self._effects.count(counters.MESSAGE_SENT)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qpq.crypto.identity import address_of
 from qpq.mesh import counters
-from qpq.mesh.askers import HERE, Asker, Search, Tree, is_wide, token_of
+from qpq.mesh.askers import HERE, Asker, Lingering, Repeats, Search, Tree, is_wide, targets_of, token_of, trim
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
 from qpq.mesh.effects import SendFrame
 from qpq.mesh.routes import MAX_HOPS, PERFECT
 from qpq.mesh.shares import Shares
-from qpq.wire.announce import GATEWAY, sign_announce
+from qpq.wire.announce import sign_announce
 from qpq.wire.query import ANY_GATEWAY, sign_query, verify_query
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ _TURNS = 4
 _OTHERS_PART = 4
 """The part of the rate of questions, one in so many, that there is beside it for what is relayed: each goes round the
 whole mesh, and envelopes for nobody cost who sends them nothing."""
-_LOSSY = 4 * PERFECT
+_LOSSY = 8 * PERFECT
 """A route that costs so much more than its hops crosses a link over which little comes: there may be a better one."""
 _ALONE_S = 10.0
 """A query shows the tree where none has come for so long before it, and none after it: of two that go round at once
@@ -70,6 +69,7 @@ class Queries:
         "_chance",
         "_counter",
         "_effects",
+        "_late",
         "_leaf",
         "_limits",
         "_newest",
@@ -115,6 +115,7 @@ class Queries:
         self._routes = routes
         self._leaf = leaf
         self._shares = Shares(2 * limits.query_rate, 2 * limits.query_burst)
+        self._late = Lingering(limits, timers)
         self._counter = 0
         self._tokens: dict[bool, Bucket] = {}
         self._wide = Bucket(limits.wide_rate, limits.wide_burst, 0.0)
@@ -123,7 +124,7 @@ class Queries:
         self._quiet_until: float | None = None
         self._askers: dict[Identity, Asker] = {}
         self._asked: dict[Address, dict[int, float]] = {}
-        self._answered: dict[tuple[Identity, Address], tuple[float, int]] = {}
+        self._answered = Repeats(limits)
         self._renewed: dict[Address, float] = {}
         self._searches: dict[Address, Search] = {}
         self.telling: Telling
@@ -160,9 +161,10 @@ class Queries:
 
     def shrink(self) -> None:
         """Forget what there is no room for any more: what was asked, and by whom, the oldest first."""
-        self._trim(self._askers, self._limits.askers)
-        self._trim(self._answered, self._limits.askers)
-        self._trim(self._asked, self._limits.asked)
+        room = self._limits.room
+        trim(self._askers, room.of(self._limits.askers))
+        trim(self._asked, room.of(self._limits.asked))
+        self._answered.shrink()
 
     def search_due(self, target: Address, now: float) -> None:
         """Ask for an address once more, if somebody still wants it."""
@@ -181,13 +183,12 @@ class Queries:
             query = sign_query(self._node, target, self._boot, self._counter)
             self._seen(token_of(query), now)
             self._effects.count(counters.QUERY_MADE)
-            for number in self._onward(query, now):
-                self._effects.do(SendFrame(number, query))
+            self._send(query, self._onward(query, now), now)
         self._timers.set((Due.SEARCH, target), now + self._chance.stretch(wait))
 
     def found(self, destination: Destination, now: float) -> None:
         """End the search for what has been found, and tell who else asked."""
-        for target in _targets(destination.announce):
+        for target in targets_of(destination.announce):
             if target in self._searches:
                 self._stop(target)
             for number in self._asked.get(target, {}):
@@ -203,11 +204,11 @@ class Queries:
 
     def seeks(self, announce: Announce) -> bool:
         """Whether this node, or another through it, asks for an address, its node, or gateways, of which it is one."""
-        return any(target in self._searches or target in self._asked for target in _targets(announce))
+        return any(target in self._searches or target in self._asked for target in targets_of(announce))
 
     def asked(self, destination: Destination, number: int, now: float) -> bool:
         """Whether a link has lately asked for a destination, for its node, or for gateways, of which it is one."""
-        targets = _targets(destination.announce)
+        targets = targets_of(destination.announce)
         return any(self._asked.get(target, {}).get(number, now) > now for target in targets)
 
     # --- what others want ----------------------------------------------------------------------------------
@@ -219,11 +220,7 @@ class Queries:
             self._effects.count(counters.QUERY_DUPLICATE)
             return ""
         if asker is not None and not asker.is_new(query):
-            self._effects.count(counters.QUERY_DUPLICATE)
-            token = token_of(query)
-            if token == asker.newest:
-                shows = self._alone and token == self._newest and not is_wide(query)
-                self.tree.query_again(link.number, asker.first if shows else link.number, token, now)
+            self._again(link.number, asker, query, now)
             return ""
         if query.hops > MAX_HOPS or not self.telling.neighbours[link.number].queries.take(1, now):
             self._effects.count(counters.QUERY_OVER_RATE)
@@ -234,16 +231,20 @@ class Queries:
         if not self._allowed(link, query, now):
             self._effects.count(counters.QUERY_OVER_RATE)
             return ""
-        self._remember(link.number, query.target, now)
-        if query.target in self._searches:
-            self._searches[query.target].heard = now
-        times = self._times((query.asker, query.target), now)
-        if not self._answer(link, query, times > 1, now):
-            self._pass_on(link, query, now)
+        self._heard(link.number, query, now)
         return ""
+
+    def late_due(self, key: bytes, now: float) -> None:
+        """Take, or send, a query that nothing better than a lossy link has brought."""
+        query, number, came = self._late.over(key)
+        if came:
+            self._take(number, query, now)
+        else:
+            self._effects.do(SendFrame(number, query))
 
     def link_gone(self, number: int) -> None:
         """Forget what a link asked."""
+        self._late.forget(number)
         self._shares.forget(number)
         for target in [target for target, links in self._asked.items() if number in links]:
             del self._asked[target][number]
@@ -251,6 +252,37 @@ class Queries:
                 del self._asked[target]
 
     # --- inside ----------------------------------------------------------------------------------------------
+
+    def _again(self, number: int, asker: Asker, query: Query, now: float) -> None:
+        """Take a query that has come before; where a worse link has brought it, and it waits, this one counts."""
+        self._effects.count(counters.QUERY_DUPLICATE)
+        token = token_of(query)
+        worse = self._late.again(token, query, number, self._routes.costs[number])
+        if token == asker.newest:
+            shows = self._alone and token == self._newest and not is_wide(query)
+            later, asker.first = (worse, number) if worse else (number, asker.first)
+            self.tree.query_again(later, asker.first if shows else later, token, now)
+        if worse:
+            self._heard(number, query, now)
+
+    def _heard(self, number: int, query: Query, now: float) -> None:
+        if not self._late.came(token_of(query), query, number, self._routes.costs[number], now):
+            self._take(number, query, now)
+
+    def _send(self, query: Query, links: Iterable[int], now: float) -> None:
+        for number in links:
+            cost = self._routes.costs.get(number)  # None: it is ending
+            if cost is not None and not self._late.goes(token_of(query), query, number, cost, now):
+                self._effects.do(SendFrame(number, query))
+
+    def _take(self, number: int, query: Query, now: float) -> None:
+        """Answer a query that came over a link, or pass it on."""
+        self._remember(number, query.target, now)
+        if query.target in self._searches:
+            self._searches[query.target].heard = now
+        times = self._answered.times(query, now)
+        if not self._answer(number, query, times > 1, now):
+            self._pass_on(number, query, now)
 
     def _onward(self, query: Query, now: float) -> Iterable[int]:
         """Return the links that a query goes over: those of the tree, or all where it was in vain over that."""
@@ -282,7 +314,7 @@ class Queries:
         """Note a query whose signature is right; False: its asker makes too many."""
         asker = self._askers.pop(query.asker, None) or Asker(self._limits, now)
         self._askers[query.asker] = asker
-        self._trim(self._askers, self._limits.askers)
+        trim(self._askers, self._limits.room.of(self._limits.askers))
         asker.note(query)
         asker.newest, asker.first = token_of(query), link.number
         self._seen(asker.newest, now)
@@ -297,7 +329,7 @@ class Queries:
             if max(waiting.values()) <= now or len(self._asked) > self._limits.room.of(self._limits.asked):
                 del self._asked[oldest]
 
-    def _answer(self, link: Link, query: Query, again: bool, now: float) -> bool:
+    def _answer(self, link: int, query: Query, again: bool, now: float) -> bool:
         """Answer for this node, or from a route; False: others are to be asked, be it because the route was no help."""
         target = query.target
         if target == ANY_GATEWAY:
@@ -311,24 +343,24 @@ class Queries:
                     self._effects.do(SendFrame(number, user.announce))
             else:
                 announce = user.announce if user is not None else self._own()
-                self._effects.do(SendFrame(link.number, announce))
+                self._effects.do(SendFrame(link, announce))
             return True
         destination = self._routes.find(target)
-        if destination is None or not self.telling.answer(link.number, destination, now):
+        if destination is None or not self.telling.answer(link, destination, now):
             return False
         self._effects.count(counters.QUERY_ANSWERED)
         route = destination.route
         return not again and route is not None and route.cost - route.hops * PERFECT < _LOSSY
 
-    def _answer_gateways(self, link: Link, again: bool, now: float) -> bool:
+    def _answer_gateways(self, link: int, again: bool, now: float) -> bool:
         """Tell of gateways: this node if it is one, and the nearest; False: others are to be asked too.
 
         So who asks again hears of all: one that is known here need not be alive.
         """
         own = self._users.gateway
         if own is not None:
-            self._effects.do(SendFrame(link.number, own.announce))
-        told = [one for one in self._routes.gateways()[:_GATEWAYS] if self.telling.answer(link.number, one, now)]
+            self._effects.do(SendFrame(link, own.announce))
+        told = [one for one in self._routes.gateways()[:_GATEWAYS] if self.telling.answer(link, one, now)]
         if own is None and not told:
             return False
         self._effects.count(counters.QUERY_ANSWERED)
@@ -338,32 +370,19 @@ class Queries:
         found = self._routes.gateways() if target == ANY_GATEWAY else self._routes.find(target)
         return bool(found)
 
-    def _pass_on(self, link: Link, query: Query, now: float) -> None:
+    def _pass_on(self, link: int, query: Query, now: float) -> None:
         if self._leaf or query.hops >= MAX_HOPS:
             return
-        number = self._served.link_for(query.target)
-        if number is None and not self._shares.take(link.number, now):
+        near = self._served.link_for(query.target)
+        if near is not None and self._routes.costs[near] > _LOSSY:
+            near = None
+        if near is None and not self._shares.take(link, now):
             self._effects.count(counters.QUERY_OVER_SHARE)
             return
-        onward = self._onward(query, now) if number is None else (number,)
-        passed = replace(query, hops=query.hops + 1)
-        for number in onward:
-            if number != link.number:
-                self._effects.count(counters.QUERY_PASSED)
-                self._effects.do(SendFrame(number, passed))
-
-    def _trim(self, remembered: dict[Any, Any], cap: int) -> None:
-        """Let the oldest go of what there is no room for."""
-        while len(remembered) > self._limits.room.of(cap):
-            del remembered[next(iter(remembered))]
-
-    def _times(self, key: tuple[Identity, Address], now: float) -> int:
-        """Count how often this has been asked lately; remembered as long as askers are."""
-        at, times = self._answered.pop(key, (now, 0))
-        times = times + 1 if now - at < self._limits.route_idle_s else 1
-        self._answered[key] = now, times
-        self._trim(self._answered, self._limits.askers)
-        return times
+        onward = self._onward(query, now) if near is None else (near,)
+        others = [number for number in onward if number != link]
+        self._effects.count(counters.QUERY_PASSED, len(others))
+        self._send(replace(query, hops=query.hops + 1), others, now)
 
     def _renews(self, user: Address, now: float) -> bool:
         if now - self._renewed.get(user, -self._limits.renew_s) < self._limits.renew_s:
@@ -376,9 +395,3 @@ class Queries:
         if self._own_announce is None:
             self._own_announce = sign_announce(self._node, node=self._node.identity, boot=self._boot, counter=1)
         return self._own_announce
-
-
-def _targets(announce: Announce) -> tuple[Address, ...]:
-    """Return what may be asked for to get a route to an announced address."""
-    targets = (announce.address, address_of(announce.node))
-    return (*targets, ANY_GATEWAY) if announce.capabilities & GATEWAY else targets

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qpq.mesh.chance import Chance
     from qpq.mesh.clock import Clock
     from qpq.mesh.collecting import Effects
-    from qpq.mesh.custody import Custody, Held
+    from qpq.mesh.custody import Custody, Destination, Held
     from qpq.mesh.deposits import Deposits
     from qpq.mesh.due import Timer
     from qpq.mesh.limits import Limits
@@ -147,13 +147,23 @@ class Sending:
         self._moving.move(recipient, self._custody.destination(recipient), now, resting=True)
 
     def route_found(self, recipient: Address, now: float) -> None:
-        """Send what waited for a route to an address."""
+        """Send what waited for a route to an address, and what is on its way to whoever would carry it about."""
         destination = self._custody.destination(recipient)
         if destination is not None:
             destination.patience = -1
+            self._recall(recipient, destination, now)
             for item in destination.waiting():
                 item.failures = item.rounds = 0
             self._moving.move(recipient, destination, now)
+
+    def _recall(self, recipient: Address, destination: Destination, now: float) -> None:
+        """Wait no longer for neighbours to take copies that a route is no part of: over a bad link that takes long."""
+        route = {hop.peer for hop in self._ways.hops(recipient, destination, now)}
+        for item in destination.items:
+            if item.place is Place.FLYING and item.way is Way.SPRAY and route and item.peer not in route:
+                self._moving.land(item, self._windows[item.link])
+                _take_back(item)
+                item.tire(item.peer)
 
     def route_lost(self, recipient: Address, now: float) -> None:
         """Do nothing: what is on its way there comes back where it is not proven delivered."""

@@ -8,7 +8,7 @@ from qpq.mesh import counters
 from qpq.mesh.buckets import Bucket
 from qpq.mesh.due import Due
 from qpq.mesh.effects import SendFrame
-from qpq.mesh.routes import MAX_HOPS, alike, rank
+from qpq.mesh.routes import MAX_HOPS, PERFECT, alike, rank
 from qpq.wire.frames import Role
 from qpq.wire.frames_mesh import MAX_RETRACTED, Retract, Route
 
@@ -30,12 +30,14 @@ _MAX_FLAPS = 16
 class Neighbour:
     """One usable link: what it was told, what is to be told, and the rates of what it may bring.
 
-    ``held``: the link came and went lately, so nothing is told over it, nor of routes through it, for a while.
+    ``held``: the link came and went lately, so nothing is told over it, nor of routes through it, for a while. ``etx``:
+    transmissions that it took when its cost was told last, in sixteenths.
     """
 
     __slots__ = (
         "armed",
         "checks",
+        "etx",
         "held",
         "judged",
         "leaf",
@@ -55,6 +57,7 @@ class Neighbour:
         self.peer: Identity = link.peer
         self.leaf = link.hello is not None and link.hello.role is Role.LEAF
         self.judged = 0
+        self.etx = PERFECT
         self.since = now
         self.held = False
         self.told: dict[Address, Offer] = {}
@@ -116,7 +119,7 @@ class Telling:
         self._flaps: dict[Identity, int] = {}
         self.neighbours: dict[int, Neighbour] = {}
 
-    def open(self, link: Link, now: float) -> None:
+    def open(self, link: Link, now: float) -> Neighbour:
         """Begin with a usable link: it is told everything in a while."""
         limits = self._limits
         neighbour = self.neighbours[link.number] = Neighbour(link, limits, now)
@@ -125,12 +128,13 @@ class Telling:
             neighbour.held = neighbour.armed = True
             wait = min(limits.flap_s, limits.flap_min_s * 2.0 ** (flaps - 2))
             self._timers.set((Due.ROUTES, link.number), now + self._chance.stretch(wait))
-            return
+            return neighbour
         for destination in self._routes:
             self._settle(neighbour, destination, now)
+        return neighbour
 
-    def close(self, number: int, now: float) -> None:
-        """Forget a link."""
+    def close(self, number: int, now: float) -> Neighbour:
+        """Forget a link; return what was known of it."""
         neighbour = self.neighbours.pop(number)
         flaps = self._flaps.pop(neighbour.peer, 0)
         if now - neighbour.since < self._limits.flap_s:
@@ -139,6 +143,7 @@ class Telling:
                 del self._flaps[next(iter(self._flaps))]
         self._lost.pop(number, None)
         self._timers.cancel((Due.ROUTES, number))
+        return neighbour
 
     def changed(self, destination: Destination, now: float) -> None:
         """Note that the route to a destination is another, or is lost."""
@@ -173,6 +178,14 @@ class Telling:
             del neighbour.pending[destination.address]
             self.drain()
         return True
+
+    def correct(self, number: int, destination: Destination, route: Offer) -> None:
+        """Tell a link at once of the route to a destination, however far, which it believes to be another."""
+        neighbour = self.neighbours[number]
+        self._lost.get(number, {}).pop(destination.address, None)
+        neighbour.told[destination.address] = route
+        destination.told(route)
+        self._effects.do(SendFrame(number, Route(route.hops, route.cost, route.announce)))
 
     def due(self, number: int, now: float) -> None:
         """Tell a link what has gathered for it, the nearest first, as much as may go at once."""

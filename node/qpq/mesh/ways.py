@@ -23,6 +23,8 @@ _FOR_NEWCOMERS = 2
 _PATIENT, _HASTE = 2, 2
 """So many neighbours have their whole time for a receipt, the next ones half of it, a quarter: after that many in vain
 the rest may lie too, and there may be dozens of those. At most so many halvings."""
+_LOSSY, _MUCH = 256, 2
+"""A link of at least this cost to whom a message is for is gone around where a route costs so many times less."""
 _MAX_WANTS = 9
 """Doublings of the wait before a route is asked for again; the search ends where nobody does for an hour."""
 
@@ -36,6 +38,8 @@ class Hop(Protocol):
     def peer(self) -> Identity: ...  # noqa: D102 (a field)
     @property
     def hops(self) -> int: ...  # noqa: D102 (a field)
+    @property
+    def cost(self) -> int: ...  # noqa: D102 (a field)
 
 
 class Routing(Protocol):
@@ -51,6 +55,10 @@ class Routing(Protocol):
 
     def wanted(self, address: Address, now: float, *, own: bool = True) -> None:
         """Look for a route, for a user here or (not ``own``) for what is only relayed."""
+        ...
+
+    def link_cost(self, number: int) -> int:
+        """Return what a usable link costs, in sixteenths of a perfect one."""
         ...
 
     def disprove(self, address: Address, link: int, now: float) -> None:
@@ -88,9 +96,13 @@ class Ways:
         self._spray_at: float | None = None
 
     def hops(self, recipient: Address, destination: Destination, now: float) -> tuple[Hop, ...]:
-        """Return the route to a recipient that no neighbour serves; where there is none, one is looked for."""
-        if self._served.link_for(recipient) is not None:
-            return ()
+        """Return the route to a recipient that no neighbour serves; where there is none, one is looked for.
+
+        Where little comes over the link to a neighbour that does, return those around it that cost less, if any.
+        """
+        number = self._served.link_for(recipient)
+        if number is not None:
+            return self._around(number, recipient, now)
         hops = self._routing.next_hops(recipient, now)
         if hops:
             destination.spraying = False
@@ -100,17 +112,18 @@ class Ways:
 
     def choose(self, item: Held, destination: Destination, hops: tuple[Hop, ...]) -> tuple[Window, Way] | None:
         """Return the link for an envelope, and why; None: there is none now."""
+        may_pass = item.hops + 1 < item.max_hops
+        for hop in hops if may_pass else ():
+            found = self._windows.get(hop.link)
+            if found is not None and self._may_carry(found, item, destination):
+                return found, Way.ROUTE
         number = self._served.link_for(item.recipient)
         if number is not None:
             window = self._windows[number]
             blocked = destination.lanes and destination.blocked(window.peer)
             return None if blocked else (window, Way.DIRECT)
-        if item.hops + 1 >= item.max_hops:
+        if not may_pass:
             return None
-        for hop in hops:
-            found = self._windows.get(hop.link)
-            if found is not None and self._may_carry(found, item, destination):
-                return found, Way.ROUTE
         astray = item.astray and bool(hops)
         if astray or (not hops and destination.spraying and item.copies > 1):
             for window in reversed(self._windows.all()):
@@ -137,17 +150,21 @@ class Ways:
             item.astray = False
             item.tried = ()
 
-    def patience(self, item: Held, now: float) -> float:
+    def patience(self, item: Held, now: float, *, flying: bool = False) -> float:
         """Return the wait for a receipt: so much a hop, doubling whenever all routes have been tried in vain.
 
-        It is shorter where several in a row have been; a receipt that comes late counts all the same.
+        It is shorter where several in a row have been; a receipt that comes late counts all the same. While the
+        neighbour has not even said that it has the envelope (``flying``) another is tried soon, if there is one.
         """
         limits = self._limits
         routes = self._routing.next_hops(item.recipient, now)
         hops = next((hop.hops for hop in routes if hop.peer == item.peer), routes[0].hops + 2 if routes else 1)
         wait = (limits.receipt_s + limits.receipt_hop_s * hops) * 2.0 ** min(item.rounds, _MAX_DOUBLINGS)
         haste = min(max(len(item.tried) + 1 - _PATIENT, 0), _HASTE)
-        return self._chance.stretch(min(wait, limits.receipt_max_s) * 0.5**haste)
+        wait = min(wait, limits.receipt_max_s) * 0.5**haste
+        if flying and any(hop.peer not in item.tried and hop.peer not in {item.peer, item.via} for hop in routes):
+            wait = min(wait, limits.silent_s)
+        return self._chance.stretch(wait)
 
     def wait(self, destination: Destination, now: float) -> None:
         """Note that something for a recipient cannot go anywhere now."""
@@ -179,6 +196,13 @@ class Ways:
         """Wait for nothing any more: there is nothing in custody."""
         self._spray_at = None
         self._timers.cancel((Due.SPRAY, 0))
+
+    def _around(self, number: int, recipient: Address, now: float) -> tuple[Hop, ...]:
+        direct = self._routing.link_cost(number)
+        if direct < _LOSSY:
+            return ()
+        hops = self._routing.next_hops(recipient, now)
+        return tuple(hop for hop in hops if hop.link != number and hop.cost * _MUCH < direct)
 
     def _may_carry(self, window: Window, item: Held, destination: Destination) -> bool:
         return (
